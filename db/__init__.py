@@ -1,0 +1,1 @@
+"""Everything that lasts: settings, schema, migrations, the ledger and the registry."""

@@ -1,0 +1,1 @@
+"""Fits, measures and registers LoRA adapters."""
