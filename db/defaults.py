@@ -1,0 +1,59 @@
+"""Every lease time, interval and limit of the ledger, named once.
+
+The reasons are in docs/guarantees.md; tests that need shorter ones pass their own values.
+"""
+
+#: Seconds that a claimed chunk, or a producer's job, is held without a sign of progress.
+LEASE_SECONDS = 15.0
+
+#: Seconds between two renewals of a lease, by progress only.
+RENEW_SECONDS = 5.0
+
+#: Seconds between two sweeps in every producer and worker.
+SWEEP_SECONDS = 5.0
+
+#: Seconds after which a message that nothing was heard of may be sent again.
+RESEND_AFTER_SECONDS = 10.0
+
+#: Messages sent again in one sweep, at most.
+RESENDS_A_SWEEP = 100
+
+#: Rows of a full chunk.
+CHUNK_ROWS = 256
+
+#: Bytes of text (UTF-8) at which a chunk is closed before it has its rows.
+CHUNK_BYTES = 1_048_576
+
+#: Chunks of one job that may be open (queued or leased) at once: 64 chunks of 256 rows keep four
+#: threads busy for seconds and bound what the ledger holds in payloads.
+MAX_QUEUED_CHUNKS = 64
+
+#: The queue that a worker serves when nothing else is said.
+QUEUE = "labelstream"
+
+#: Version of the queue's message; a worker takes its own and the one before.
+MESSAGE_VERSION = 1
+
+#: Longest `raw` of a reject, in characters after escaping.
+REJECT_RAW_CHARACTERS = 4096
+
+#: Seconds within which a service that cannot be reached at the start is given up.
+START_TIMEOUT_SECONDS = 20.0
+
+#: Seconds for which a connection lost in the middle of a job is tried again.
+LOST_CONNECTION_SECONDS = 300.0
+
+#: Seconds that a step of a held chunk may take while its lease is renewed all the same.
+TOKENISE_LIMIT_SECONDS = 60.0
+WRITE_LIMIT_SECONDS = 60.0
+LOAD_LIMIT_SECONDS = 180.0
+
+#: Padded tokens (rows times longest row) of one micro-batch; 2,048 was the best of the sizes
+#: tried with torch on 2 cores.
+MICRO_BATCH_TOKENS = 2048
+
+#: Seconds after which a process that hangs inside one micro-batch ends itself.
+MICRO_BATCH_LIMIT_SECONDS = 60.0
+
+#: Seconds after which a worker that gave no sign counts as gone.
+WORKER_GONE_SECONDS = 20.0

@@ -1,0 +1,70 @@
+"""The SQL of the view `current_labels`, for both databases."""
+
+#: The newest row under a key (scope and external id, else the text's hash, else the row itself);
+#: the newest correction of any row under that key wins over the model's label, if the version of
+#: the newest row knows it. `{known_label}` differs between the databases.
+_CURRENT_LABELS = """
+CREATE VIEW current_labels AS
+WITH newest_corrections AS (
+    SELECT id, job_id, row_number, label, annotator, at,
+           ROW_NUMBER() OVER (
+               PARTITION BY job_id, row_number ORDER BY at DESC, id DESC
+           ) AS place
+    FROM corrections
+),
+keyed AS (
+    SELECT t.*,
+           CASE WHEN t.external_id IS NOT NULL THEN t.id_scope END AS key_scope,
+           CASE WHEN t.external_id IS NULL THEN t.text_hash END AS key_text,
+           CASE WHEN t.external_id IS NULL AND t.text_hash IS NULL THEN t.job_id END AS key_job,
+           CASE WHEN t.external_id IS NULL AND t.text_hash IS NULL THEN t.row_number END AS key_row,
+           c.id AS correction_id, c.label AS correction_label,
+           c.annotator AS correction_annotator, c.at AS correction_at
+    FROM labeled_texts t
+    LEFT JOIN newest_corrections c
+      ON c.job_id = t.job_id AND c.row_number = t.row_number AND c.place = 1
+),
+ranked AS (
+    SELECT k.*,
+           ROW_NUMBER() OVER (
+               PARTITION BY model, external_id, key_scope, key_text, key_job, key_row
+               ORDER BY labeled_at DESC, job_id DESC, row_number DESC
+           ) AS place,
+           FIRST_VALUE(correction_label) OVER newest_first AS newest_label,
+           FIRST_VALUE(correction_annotator) OVER newest_first AS newest_annotator,
+           FIRST_VALUE(correction_at) OVER newest_first AS newest_at
+    FROM keyed k
+    WINDOW newest_first AS (
+        PARTITION BY model, external_id, key_scope, key_text, key_job, key_row
+        ORDER BY CASE WHEN correction_id IS NULL THEN 1 ELSE 0 END,
+                 correction_at DESC, correction_id DESC
+    )
+),
+decided AS (
+    SELECT r.*, {known_label} AS corrected
+    FROM ranked r
+    JOIN model_versions v ON v.model = r.model AND v.version = r.model_version
+    WHERE r.place = 1
+)
+SELECT model, id_scope, external_id, text_hash, text,
+       CASE WHEN corrected THEN newest_label ELSE label END AS label,
+       label AS model_label, corrected,
+       CASE WHEN corrected THEN newest_annotator END AS annotator,
+       confidence, unsure, truncated, model_version, engine, extra,
+       job_id, row_number, labeled_at,
+       CASE WHEN corrected THEN newest_at END AS corrected_at
+FROM decided
+"""
+
+_KNOWN_LABEL = {
+    "sqlite": (
+        "(r.newest_label IS NOT NULL"
+        " AND EXISTS (SELECT 1 FROM json_each(v.labels) WHERE value = r.newest_label))"
+    ),
+    "postgresql": "(r.newest_label IS NOT NULL AND jsonb_exists(v.labels, r.newest_label))",
+}
+
+
+def current_labels(dialect: str) -> str:
+    """Return the statement that makes the view on `dialect` (sqlite or postgresql)."""
+    return _CURRENT_LABELS.format(known_label=_KNOWN_LABEL[dialect])

@@ -1,0 +1,122 @@
+"""The settings, read from the environment in one place.
+
+Every setting is a field here, with the prefix `LABELSTREAM_` in the environment, in a `.env` file
+of the working folder, or as a file of that name in `/run/secrets`.
+"""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from db.errors import UsageError
+
+#: Where container platforms mount secrets; read only where it exists.
+SECRETS_DIR = Path("/run/secrets")
+
+EngineName = Literal["auto", "torch", "constant", "text-hash", "fixed-time"]
+
+
+class Settings(BaseSettings):
+    """What one process of Labelstream is told from outside; immutable once read."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="LABELSTREAM_",
+        env_file=".env",
+        secrets_dir=SECRETS_DIR if SECRETS_DIR.is_dir() else None,
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
+    )
+
+    database_url: str | None = Field(
+        None, description="SQLAlchemy URL of the store; unset: SQLite in HOME_DIR"
+    )
+    broker_url: str | None = Field(None, description="Redis URL of the queue; unset: embedded mode")
+    home_dir: Path = Field(
+        Path(".labelstream"), description="folder of the embedded mode: database, registry, locks"
+    )
+    registry_dir: Path | None = Field(
+        None, description="folder of the models' artifacts; unset: `registry` in HOME_DIR"
+    )
+    model: str = Field("emotion@production", description="model of jobs that name none")
+    device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
+    engine: EngineName = Field("auto", description="engine that computes the logits")
+    concurrency: int = Field(4, ge=1, le=64, description="Celery threads around one engine thread")
+    metrics_port: int | None = Field(
+        None, ge=1, le=65535, description="port for Prometheus metrics; unset: off"
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="lowest level that is logged"
+    )
+    log_format: Literal["text", "json"] = Field("text", description="a log line's form")
+
+    @field_validator("database_url", "broker_url", "registry_dir", "metrics_port", mode="before")
+    @classmethod
+    def _empty_is_unset(cls, value: object) -> object:
+        # Compose files pass an unset variable on as an empty string.
+        return None if value == "" else value
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _any_case(cls, value: object) -> object:
+        return value.upper() if isinstance(value, str) else value
+
+    @property
+    def home(self) -> Path:
+        """Absolute path of HOME_DIR."""
+        return self.home_dir.expanduser().absolute()
+
+    @property
+    def store_url(self) -> str:
+        """SQLAlchemy URL of the store: DATABASE_URL, else SQLite in HOME_DIR."""
+        return self.database_url or f"sqlite:///{self.home / 'labelstream.db'}"
+
+    @property
+    def registry(self) -> Path:
+        """Absolute path of the folder that holds the models' artifacts."""
+        chosen = self.registry_dir or self.home / "registry"
+        return chosen.expanduser().absolute()
+
+    @property
+    def embedded(self) -> bool:
+        """Whether this process brings its own Redis and worker."""
+        return self.broker_url is None
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """Return the settings of this process, read once.
+
+    Raises `UsageError` naming the setting that is wrong, never its value (it may be a password).
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "_".join(str(part) for part in first["loc"]).upper()
+        raise UsageError(
+            f"setting LABELSTREAM_{name} is not usable: {first['msg'].lower()}; "
+            "see the settings in the README"
+        ) from None
+
+
+def open_home(settings: Settings) -> Path:
+    """Return HOME_DIR, made if needed and readable by its owner alone.
+
+    Raises `UsageError` if the folder cannot be made or written.
+    """
+    home = settings.home
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        probe = home / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UsageError(
+            f"home folder {home} cannot be written ({error.strerror}); "
+            "set LABELSTREAM_HOME_DIR to a folder that can"
+        ) from None
+    return home
