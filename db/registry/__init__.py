@@ -1,0 +1,1 @@
+"""The versioned registry: named models, their versions and aliases, and the files they are."""

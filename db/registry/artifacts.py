@@ -1,0 +1,77 @@
+"""Folders of model files: published once under a fresh name, hashed, and never moved."""
+
+import hashlib
+import os
+import shutil
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+
+from db.errors import RegistryError
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def publish(registry: Path, source: Path) -> tuple[str, dict[str, str]]:
+    """Copy the files of folder `source` into a fresh folder of the registry.
+
+    Returns the new folder's name and the SHA-256 of every file by its name. The files are on the
+    disk when it returns; nothing refers to them until a row of `model_versions` does. Raises
+    `RegistryError` if the registry cannot be written.
+    """
+    location = uuid.uuid4().hex
+    folder = registry / location
+    hashes: dict[str, str] = {}
+    try:
+        folder.mkdir(parents=True)
+        for file in sorted(path for path in source.rglob("*") if path.is_file()):
+            name = file.relative_to(source).as_posix()
+            target = folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, target)
+            _flush(target)
+            hashes[name] = sha256_of(target)
+        _flush(folder)
+        _flush(registry)
+    except OSError as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise RegistryError(
+            f"registry {registry} cannot be written ({error.strerror}); "
+            "set LABELSTREAM_REGISTRY_DIR to a folder with room"
+        ) from None
+    return location, hashes
+
+
+def verify(registry: Path, location: str, hashes: Mapping[str, str]) -> Path:
+    """Return the folder `location` if every file in `hashes` is there and unchanged.
+
+    Raises `RegistryError` naming the first file that is missing or differs, and for a location
+    that would lead out of the registry.
+    """
+    folder = registry / location
+    if not location or folder.resolve().parent != registry.resolve():
+        raise RegistryError(f"{location!r} is no folder of the registry {registry}")
+    for name, expected in hashes.items():
+        file = folder / name
+        if not file.is_file():
+            raise RegistryError(f"{file} is missing")
+        if sha256_of(file) != expected:
+            raise RegistryError(f"{file} is damaged: its SHA-256 is not the registered one")
+    return folder
+
+
+def discard(registry: Path, location: str) -> None:
+    """Remove a folder that no version refers to."""
+    shutil.rmtree(registry / location, ignore_errors=True)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
