@@ -3,8 +3,11 @@
 import os
 import re
 import sys
-from collections.abc import Callable
+from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import urlsplit, urlunsplit
+
+if TYPE_CHECKING:
+    from typer import Typer
 
 
 class LabelstreamError(Exception):
@@ -65,20 +68,39 @@ def one_line(error: BaseException) -> str:
     return _PASSWORD_IN_TEXT.sub(r"\g<head>:***@", first)
 
 
-def run_command(command: Callable[[], object]) -> None:
-    """Run a command line's body, and end the process with the status the contract names.
+def run_command(app: "Typer") -> None:
+    """Run a command line, and end the process with the status that the contract names.
 
-    A `LabelstreamError` becomes one line on stderr; a closed pipe on stdout is no error of ours.
+    Every error that is meant for people becomes one line on stderr. A closed pipe on stdout is no
+    error of ours.
     """
     try:
-        command()
+        status = app(standalone_mode=False)
     except LabelstreamError as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)  # noqa: T201
-        sys.exit(error.exit_status)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)  # noqa: T201
-        sys.exit(130)
+        _end(f"error: {one_line(error)}", error.exit_status)
+    except (KeyboardInterrupt, EOFError):
+        _end("interrupted", 130)
     except BrokenPipeError:
         # Python flushes stdout at exit and would fail a second time: give it a sink.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
+    except Exception as error:
+        if type(error).__name__ == "Abort":
+            _end("interrupted", 130)
+        # What the command-line library raises for arguments that do not fit.
+        if not hasattr(error, "format_message"):
+            raise
+        message = " ".join(error.format_message().split())
+        if not message or type(error).__name__ == "NoArgsIsHelpError":
+            # The help was asked for by giving nothing at all: it has been or is shown as it is.
+            print(error.format_message())  # noqa: T201
+            sys.exit(2)
+        command = getattr(getattr(error, "ctx", None), "command_path", None)
+        advice = f"; see: {command} --help" if command else ""
+        _end(f"error: {message.rstrip('.')}{advice}", 2)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _end(line: str, status: int) -> NoReturn:
+    print(line, file=sys.stderr)  # noqa: T201
+    sys.exit(status)

@@ -152,7 +152,13 @@ class Chunk(Base):
             postgresql_where=text("state IN ('queued', 'leased')"),
             sqlite_where=text("state IN ('queued', 'leased')"),
         ),
-        Index("ix_chunks_queue_claimed", "queue", "claimed_at"),
+        Index(
+            "ix_chunks_queue_sent_claimed",
+            "queue",
+            "sent_at",
+            postgresql_where=text("claimed_at IS NOT NULL"),
+            sqlite_where=text("claimed_at IS NOT NULL"),
+        ),
     )
 
 

@@ -146,7 +146,14 @@ def upgrade() -> None:
         postgresql_where=sa.text("state IN ('queued', 'leased')"),
         sqlite_where=sa.text("state IN ('queued', 'leased')"),
     )
-    op.create_index("ix_chunks_queue_claimed", "chunks", ["queue", "claimed_at"], unique=False)
+    op.create_index(
+        "ix_chunks_queue_sent_claimed",
+        "chunks",
+        ["queue", "sent_at"],
+        unique=False,
+        postgresql_where=sa.text("claimed_at IS NOT NULL"),
+        sqlite_where=sa.text("claimed_at IS NOT NULL"),
+    )
     op.create_table(
         "labeled_texts",
         sa.Column("job_id", BIG_ID, nullable=False),

@@ -1,0 +1,1 @@
+"""The ledger: jobs and chunks, and the rules that keep every row in exactly one place."""

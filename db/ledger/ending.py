@@ -1,0 +1,73 @@
+"""The end of a job: decided by whoever commits last, and looked at again by the sweeper."""
+
+from typing import Any
+
+from sqlalchemy import Connection, Row, exists, func, select, update
+
+from db.clock import db_now
+from db.schema import Chunk, Job
+from db.store import Store
+
+#: The states of a chunk whose rows are still on their way.
+OPEN_STATES = ("queued", "leased")
+
+
+def end_if_complete(store: Store, job_id: int) -> str:
+    """End the job if its source is exhausted and no chunk is open; return its state.
+
+    Called after the commit of everything that may have been the last: in a transaction of its
+    own, the job is locked first and the chunks are looked at in a statement begun after that, so
+    that of two last closings at least one sees the other.
+    """
+    with store.write() as connection:
+        job = connection.execute(
+            # FOR NO KEY UPDATE: plain FOR UPDATE deadlocks with the foreign keys' share locks.
+            select(Job.state, Job.source_exhausted, Job.source_error, Job.options)
+            .where(Job.id == job_id)
+            .with_for_update(key_share=True)
+        ).one()
+        if job.state != "running" or not job.source_exhausted:
+            return str(job.state)
+        if connection.scalar(
+            select(exists().where(Chunk.job_id == job_id, Chunk.state.in_(OPEN_STATES)))
+        ):
+            return "running"
+        error = job.source_error or _too_many_rejects(connection, job_id, job)
+        state = "failed" if error else "done"
+        connection.execute(
+            update(Job)
+            .where(Job.id == job_id)
+            .values(
+                state=state,
+                error=error,
+                finished_at=db_now(),
+                producer_token=None,
+                producer_lease_until=None,
+            )
+        )
+        return state
+
+
+def reject_limit(max_rejects: str | None, rows: int) -> float | None:
+    """Return how many rejects `--max-rejects` allows among `rows`: `100`, or `2.5%` of them."""
+    if max_rejects is None:
+        return None
+    if max_rejects.endswith("%"):
+        return rows * float(max_rejects[:-1]) / 100
+    return int(max_rejects)
+
+
+def _too_many_rejects(connection: Connection, job_id: int, job: Row[Any]) -> str | None:
+    max_rejects = job.options.get("max_rejects")
+    if max_rejects is None:
+        return None
+    rows, rejected = connection.execute(
+        select(
+            func.coalesce(func.sum(Chunk.row_count).filter(Chunk.parent_number.is_(None)), 0),
+            func.coalesce(func.sum(Chunk.rejected_parsed + Chunk.rejected_worker), 0),
+        ).where(Chunk.job_id == job_id)
+    ).one()
+    limit = reject_limit(max_rejects, int(rows))
+    if limit is None or rejected <= limit:
+        return None
+    return f"{rejected} of {rows} rows were rejected, more than --max-rejects {max_rejects}"

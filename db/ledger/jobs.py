@@ -1,0 +1,158 @@
+"""Jobs: making one, finding it again by its identity, and who produces it."""
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, case, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
+
+from db.clock import db_now
+from db.defaults import LEASE_SECONDS
+from db.errors import UsageError
+from db.schema import Job, LedgerIdentity
+from db.store import Store
+
+
+@dataclass(frozen=True)
+class NewJob:
+    """What a job is before it has a number."""
+
+    #: As people may see it: passwords hidden.
+    source: str
+    identity: str
+    source_identity: str
+    id_scope: str
+    options: Mapping[str, Any]
+    model: str
+    model_ref: str
+    queue: str
+    position: Mapping[str, Any]
+    store_text: bool = True
+    hidden: bool = False
+    parent_job: int | None = None
+
+
+@dataclass(frozen=True)
+class JobRecord(NewJob):
+    """A job as it stands in the ledger."""
+
+    id: int = 0
+    state: str = "running"
+    producer: str | None = None
+    producer_lease_until: datetime | None = None
+    source_exhausted: bool = False
+    source_error: str | None = None
+    error: str | None = None
+    created_at: datetime | None = None
+    finished_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Production:
+    """The right to add chunks to a job, until its token is voided."""
+
+    job: int
+    token: str
+
+
+class AlreadyRunning(Exception):
+    """A running job with this identity exists: somebody was faster."""
+
+
+def ledger_id(store: Store) -> str:
+    """Return what tells this ledger from any other."""
+    with store.read() as connection:
+        return connection.execute(select(LedgerIdentity.id)).scalar_one()
+
+
+def create_job(store: Store, new: NewJob, producer: str) -> Production:
+    """Make a running job that `producer` may add chunks to.
+
+    Raises `AlreadyRunning` if one with the same identity runs.
+    """
+    token = secrets.token_hex(16)
+    values: dict[str, Any] = {name: getattr(new, name) for name in NewJob.__dataclass_fields__}
+    values["options"] = dict(new.options)
+    values["position"] = dict(new.position)
+    try:
+        with store.write() as connection:
+            job_id = connection.scalar(
+                insert(Job)
+                .values(
+                    **values,
+                    state="running",
+                    producer=producer,
+                    producer_token=token,
+                    producer_lease_until=db_now(LEASE_SECONDS),
+                )
+                .returning(Job.id)
+            )
+    except IntegrityError:
+        raise AlreadyRunning from None
+    assert job_id is not None  # noqa: S101
+    return Production(job_id, token)
+
+
+def take_over(store: Store, job_id: int, producer: str) -> Production | None:
+    """Void the token of a producer that gave no sign in time, and return the right to go on.
+
+    None while the producer lives, or when the source is exhausted or the job has ended.
+    """
+    token = secrets.token_hex(16)
+    with store.write() as connection:
+        taken = connection.execute(
+            update(Job)
+            .where(
+                Job.id == job_id,
+                Job.state == "running",
+                Job.source_exhausted.is_(False),
+                or_(Job.producer_lease_until.is_(None), Job.producer_lease_until < db_now()),
+            )
+            .values(
+                producer=producer,
+                producer_token=token,
+                producer_lease_until=db_now(LEASE_SECONDS),
+            )
+        ).rowcount
+    return Production(job_id, token) if taken else None
+
+
+def find_job(store: Store, identity: str) -> JobRecord | None:
+    """Return the job that answers for `identity`: the running one, else the newest."""
+    running_first = case((Job.state == "running", 0), else_=1)
+    query = (
+        select(Job.__table__)
+        .where(Job.identity == identity, Job.hidden.is_(False))
+        .order_by(running_first, Job.id.desc())
+        .limit(1)
+    )
+    with store.read() as connection:
+        row = connection.execute(query).first()
+    return None if row is None else _record(row)
+
+
+def get_job(store: Store, job_id: int) -> JobRecord:
+    """Return the job with this number.
+
+    Raises `UsageError` if there is none.
+    """
+    with store.read() as connection:
+        row = connection.execute(select(Job.__table__).where(Job.id == job_id)).first()
+    if row is None:
+        raise UsageError(f"there is no job {job_id} in {store.name}; see: producer status")
+    return _record(row)
+
+
+def list_jobs(store: Store, limit: int) -> list[JobRecord]:
+    """Return the newest jobs, newest first, without those of dry runs."""
+    query = select(Job.__table__).where(Job.hidden.is_(False)).order_by(Job.id.desc()).limit(limit)
+    with store.read() as connection:
+        return [_record(row) for row in connection.execute(query)]
+
+
+def _record(row: Row[Any]) -> JobRecord:
+    values = row._mapping
+    return JobRecord(**{name: values[name] for name in JobRecord.__dataclass_fields__})

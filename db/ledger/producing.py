@@ -1,0 +1,141 @@
+"""What a producer does to its job: every step begins by proving that the job is still its own."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, func, insert, select, update
+
+from db.clock import db_now
+from db.defaults import LEASE_SECONDS
+from db.errors import JobFailed
+from db.ledger.ending import OPEN_STATES
+from db.ledger.jobs import Production
+from db.ledger.payload import ChunkRows, pack
+from db.schema import Chunk, Job, Reject
+from db.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class NewReject:
+    """A row that the parser rejected."""
+
+    row_number: int
+    source_file: str | None
+    line: int | None
+    reason: str
+    raw: str | None
+
+
+class JobLost(JobFailed):
+    """The job was cancelled, or another producer has it: this one must stop."""
+
+
+class JobWriter:
+    """Adds chunks to one job, under the token that `production` holds."""
+
+    def __init__(self, store: Store, production: Production, queue: str) -> None:
+        self._store = store
+        self._queue = queue
+        self.job = production.job
+        self._token = production.token
+
+    def add_chunk(
+        self, rows: ChunkRows, rejects: Sequence[NewReject], position: Mapping[str, Any]
+    ) -> int | None:
+        """Commit one chunk: its rows, the parser's rejects among them, and the new position.
+
+        Returns the number of a chunk that is to be sent, None for one of rejects alone, which is
+        done already. Raises `JobLost` if the job is no longer ours.
+        """
+        payload = pack(rows) if len(rows) else None
+        with self._store.write() as connection:
+            number = self._step(connection, position=dict(position), next_chunk=Job.next_chunk + 1)
+            number -= 1
+            connection.execute(
+                insert(Chunk).values(
+                    job_id=self.job,
+                    number=number,
+                    row_count=len(rows) + len(rejects),
+                    rejected_parsed=len(rejects),
+                    state="queued" if payload else "done",
+                    queue=self._queue,
+                    payload=payload,
+                    done_at=None if payload else db_now(),
+                )
+            )
+            if rejects:
+                connection.execute(
+                    insert(Reject),
+                    [
+                        {
+                            "job_id": self.job,
+                            "row_number": reject.row_number,
+                            "source_file": reject.source_file,
+                            "line": reject.line,
+                            "reason": reject.reason,
+                            "raw": reject.raw,
+                        }
+                        for reject in rejects
+                    ],
+                )
+        return number if payload else None
+
+    def mark_sent(self, number: int) -> None:
+        """Record that the message of a chunk was sent; needs no fence, for it only delays."""
+        with self._store.write() as connection:
+            connection.execute(
+                update(Chunk)
+                .where(Chunk.job_id == self.job, Chunk.number == number)
+                .values(sent_at=db_now())
+            )
+
+    def renew(self) -> None:
+        """Hold the job for another lease. Raises `JobLost` if it is no longer ours."""
+        with self._store.write() as connection:
+            self._step(connection)
+
+    def exhaust(self, error: str | None = None) -> None:
+        """Record that the source has nothing more, and why, if it broke off."""
+        with self._store.write() as connection:
+            self._step(connection, source_exhausted=True, source_error=error)
+
+    def fail(self, reason: str) -> None:
+        """Fail the job at once; what is leased may still land."""
+        with self._store.write() as connection:
+            self._step(
+                connection,
+                state="failed",
+                error=reason,
+                source_exhausted=True,
+                finished_at=db_now(),
+            )
+
+    def release(self) -> None:
+        """Let go of the job, so that another producer need not wait for the lease to run out."""
+        with self._store.write() as connection:
+            connection.execute(
+                update(Job)
+                .where(Job.id == self.job, Job.producer_token == self._token)
+                .values(producer_token=None, producer_lease_until=None)
+            )
+
+    def open_chunks(self) -> int:
+        """Return how many chunks of the job are queued or leased."""
+        query = select(func.count()).where(Chunk.job_id == self.job, Chunk.state.in_(OPEN_STATES))
+        with self._store.read() as connection:
+            return connection.execute(query).scalar_one()
+
+    def _step(self, connection: Connection, **values: Any) -> int:
+        """Renew the lease and set `values` if the token still holds; return `next_chunk`."""
+        next_chunk = connection.scalar(
+            update(Job)
+            .where(Job.id == self.job, Job.producer_token == self._token, Job.state == "running")
+            .values(producer_lease_until=db_now(LEASE_SECONDS), **values)
+            .returning(Job.next_chunk)
+        )
+        if next_chunk is None:
+            state = connection.scalar(select(Job.state).where(Job.id == self.job))
+            why = "another producer has it" if state == "running" else f"it is {state}"
+            raise JobLost(f"job {self.job} is no longer ours: {why}; nothing was lost")
+        return int(next_chunk)

@@ -1,0 +1,231 @@
+"""The sweeper: what nobody holds any more is queued again, what nobody heard of is sent again."""
+
+import logging
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Protocol
+
+from sqlalchemy import and_, exists, func, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError
+
+from db.clock import db_now
+from db.defaults import RESEND_AFTER_SECONDS, RESENDS_A_SWEEP, SWEEP_SECONDS
+from db.ledger.ending import OPEN_STATES, end_if_complete
+from db.schema import Chunk, Job, Lease
+from db.store import Store, error_kind
+
+log = logging.getLogger(__name__)
+
+#: The duty's name in `leases`; its holder keeps it a little longer than one round takes.
+_DUTY = "sweeper"
+_DUTY_SECONDS = 3 * SWEEP_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkId:
+    """Which chunk a message names."""
+
+    job: int
+    number: int
+    queue: str
+
+
+class Outbox(Protocol):
+    """Where messages go; its errors mean that the message was perhaps not sent."""
+
+    def send(self, chunk: ChunkId) -> None:
+        """Send the message that names `chunk`."""
+
+    def is_empty(self, queue: str) -> bool:
+        """Whether no message waits in `queue`."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What one sweep did."""
+
+    expired: int = 0
+    resent: int = 0
+    ended: int = 0
+
+
+class Sweeper:
+    """Sweeps the ledger when its turn comes; one process at a time holds the duty."""
+
+    def __init__(
+        self,
+        store: Store,
+        outbox: Outbox,
+        holder: str,
+        *,
+        resend_after: float = RESEND_AFTER_SECONDS,
+    ) -> None:
+        self._store = store
+        self._outbox = outbox
+        self._holder = holder
+        self._resend_after = resend_after
+
+    def sweep(self) -> Sweep | None:
+        """Do everything that is due; None if another process has the duty."""
+        if not self._take_duty():
+            return None
+        expired = self._expire_leases()
+        ended = self._end_jobs()
+        resent = self._resend()
+        return Sweep(expired, resent, ended)
+
+    def leave(self) -> None:
+        """Give the duty up, so that another process need not wait for it."""
+        with self._store.write() as connection:
+            connection.execute(
+                update(Lease)
+                .where(Lease.name == _DUTY, Lease.holder == self._holder)
+                .values(until=db_now())
+            )
+
+    def _take_duty(self) -> bool:
+        upsert = postgresql.insert if self._store.dialect == "postgresql" else sqlite.insert
+        statement = upsert(Lease).values(
+            name=_DUTY, holder=self._holder, until=db_now(_DUTY_SECONDS)
+        )
+        with self._store.write() as connection:
+            holder = connection.scalar(
+                statement.on_conflict_do_update(
+                    index_elements=["name"],
+                    set_={"holder": self._holder, "until": db_now(_DUTY_SECONDS)},
+                    where=or_(Lease.holder == self._holder, Lease.until < db_now()),
+                ).returning(Lease.holder)
+            )
+        return holder == self._holder
+
+    def _expire_leases(self) -> int:
+        with self._store.write() as connection:
+            expired = connection.execute(
+                update(Chunk)
+                .where(Chunk.state == "leased", Chunk.lease_until < db_now())
+                .values(
+                    state="queued",
+                    suspect=True,
+                    lease_token=None,
+                    lease_until=None,
+                    claimed_at=None,
+                    sent_at=None,
+                    last_error="lease ran out",
+                )
+                .returning(Chunk.job_id, Chunk.number, Chunk.worker)
+            ).all()
+        for row in expired:
+            log.warning(
+                "lease ran out: job %s chunk %s of worker %s is queued again",
+                row.job_id,
+                row.number,
+                row.worker,
+            )
+        return len(expired)
+
+    def _end_jobs(self) -> int:
+        complete = select(Job.id).where(
+            Job.state == "running",
+            Job.source_exhausted.is_(True),
+            ~exists().where(Chunk.job_id == Job.id, Chunk.state.in_(OPEN_STATES)),
+        )
+        with self._store.read() as connection:
+            jobs = connection.scalars(complete).all()
+        return sum(end_if_complete(self._store, job) != "running" for job in jobs)
+
+    def _resend(self) -> int:
+        resent = 0
+        for chunk in self._unheard():
+            self._outbox.send(chunk)
+            with self._store.write() as connection:
+                connection.execute(
+                    update(Chunk)
+                    .where(
+                        Chunk.job_id == chunk.job,
+                        Chunk.number == chunk.number,
+                        Chunk.state == "queued",
+                    )
+                    .values(sent_at=db_now())
+                )
+            resent += 1
+        if resent:
+            log.info("sent %s messages again", resent)
+        return resent
+
+    def _unheard(self) -> Iterable[ChunkId]:
+        """Return queued chunks whose message was never sent, or must be taken for lost.
+
+        A message is taken for lost when it is old and its queue is empty, or when one that was
+        sent so much later to the same queue has been claimed already: Redis keeps the order.
+        """
+        queued = and_(
+            Chunk.state == "queued", exists().where(Job.id == Chunk.job_id, Job.state == "running")
+        )
+        old = Chunk.sent_at < db_now(-self._resend_after)
+        with self._store.read() as connection:
+            queues = connection.scalars(select(Chunk.queue).where(queued, old).distinct()).all()
+        lost = []
+        for queue in queues:
+            if self._outbox.is_empty(queue):
+                lost.append(and_(Chunk.queue == queue, old))
+                continue
+            with self._store.read() as connection:
+                overtaken = connection.scalar(
+                    select(func.max(Chunk.sent_at)).where(
+                        Chunk.queue == queue, Chunk.claimed_at.is_not(None)
+                    )
+                )
+            if overtaken is not None:
+                before = overtaken - timedelta(seconds=self._resend_after)
+                lost.append(and_(Chunk.queue == queue, old, Chunk.sent_at < before))
+        query = (
+            select(Chunk.job_id, Chunk.number, Chunk.queue)
+            .where(queued, or_(Chunk.sent_at.is_(None), *lost))
+            .order_by(Chunk.queued_at)
+            .limit(RESENDS_A_SWEEP)
+        )
+        with self._store.read() as connection:
+            return [ChunkId(*row) for row in connection.execute(query)]
+
+
+class SweeperThread:
+    """Sweeps every few seconds, busy or not, until it is stopped."""
+
+    def __init__(self, sweeper: Sweeper, *, every: float = SWEEP_SECONDS) -> None:
+        self._sweeper = sweeper
+        self._every = every
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
+
+    def start(self) -> None:
+        """Begin to sweep, at once."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop after the sweep that is under way, and give the duty up."""
+        self._stop.set()
+        self._thread.join(timeout=10)
+
+    def _run(self) -> None:
+        failing = False
+        while True:
+            try:
+                self._sweeper.sweep()
+                failing = False
+            except Exception as error:  # noqa: BLE001  (a sweep that fails must not be the last)
+                kind = error_kind(error) if isinstance(error, DBAPIError) else type(error).__name__
+                log.log(
+                    logging.DEBUG if failing else logging.WARNING,
+                    "sweep failed (%s); the next one will do its work",
+                    kind,
+                )
+                failing = True
+            if self._stop.wait(self._every):
+                break
+        try:
+            self._sweeper.leave()
+        except DBAPIError as error:
+            log.debug("the sweeper's duty could not be given up: %s", error_kind(error))

@@ -1,0 +1,19 @@
+"""What is done to text before it is stored: a hash of it, and an escaped copy of a reject."""
+
+import hashlib
+
+from db.defaults import REJECT_RAW_CHARACTERS
+
+
+def text_hash(text: str) -> str:
+    """Return 128 bits of BLAKE2b of the text's UTF-8, in hex: the key of a text without an id."""
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def escaped_raw(text: str, limit: int = REJECT_RAW_CHARACTERS) -> str:
+    """Return `text` with what some database cannot store written as an escape, cut at `limit`.
+
+    NUL and lone surrogates become `\\x00` and `\\udXXX`; everything else stays as it is.
+    """
+    safe = text[:limit].replace("\x00", "\\x00").encode("utf-8", "backslashreplace").decode()
+    return safe[:limit]
