@@ -65,9 +65,7 @@ def purge(store: Store, job_id: int) -> None:
         connection.execute(
             update(Job)
             .where(Job.id == job_id)
-            .values(
-                state="purged", producer_token=None, finished_at=db_now(), parent_job=Job.parent_job
-            )
+            .values(state="purged", producer_token=None, producer_lease_until=None)
         )
 
 

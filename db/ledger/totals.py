@@ -60,11 +60,12 @@ def job_totals(store: Store, job_id: int) -> JobTotals:
     busy = 0.0
     last: datetime | None = None
     with store.read() as connection:
-        for version, engine, *sums, seconds, done_at in connection.execute(query):
-            for index, value in enumerate(sums):
-                counts[index] += int(value)
-            busy += float(seconds)
-            labeled = int(sums[1])
+        for group in connection.execute(query):
+            version, engine, seconds, done_at = group[0], group[1], group[7], group[8]
+            sums = [int(value) for value in group[2:7]]
+            counts = [count + more for count, more in zip(counts, sums, strict=True)]
+            busy += float(seconds or 0.0)
+            labeled = sums[1]
             if version is not None and labeled:
                 versions[str(version)] = versions.get(str(version), 0) + labeled
             if engine is not None:
