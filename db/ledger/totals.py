@@ -62,7 +62,7 @@ def job_totals(store: Store, job_id: int) -> JobTotals:
     with store.read() as connection:
         for group in connection.execute(query):
             version, engine, seconds, done_at = group[0], group[1], group[7], group[8]
-            sums = [int(value) for value in group[2:7]]
+            sums = [int(value or 0) for value in group[2:7]]
             counts = [count + more for count, more in zip(counts, sums, strict=True)]
             busy += float(seconds or 0.0)
             labeled = sums[1]
