@@ -1,10 +1,10 @@
 """What a producer does to its job: every step begins by proving that the job is still its own."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, Update, func, insert, select, update
 
 from db.clock import db_now
 from db.defaults import LEASE_SECONDS
@@ -14,6 +14,8 @@ from db.ledger.jobs import Production
 from db.ledger.payload import ChunkRows, pack
 from db.schema import Chunk, Job, Reject
 from db.store import Store
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +34,22 @@ class JobLost(JobFailed):
 
 
 class JobWriter:
-    """Adds chunks to one job, under the token that `production` holds."""
+    """Adds chunks to one job, under the token that `production` holds.
 
-    def __init__(self, store: Store, production: Production, queue: str) -> None:
+    Every method tries again while the database is away, and tells `on_trouble` once, in one line;
+    each raises `JobLost` when the job is no longer ours.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        production: Production,
+        queue: str,
+        on_trouble: Callable[[str], None] | None = None,
+    ) -> None:
         self._store = store
         self._queue = queue
+        self._on_trouble = on_trouble
         self.job = production.job
         self._token = production.token
 
@@ -46,85 +59,116 @@ class JobWriter:
         """Commit one chunk: its rows, the parser's rejects among them, and the new position.
 
         Returns the number of a chunk that is to be sent, None for one of rejects alone, which is
-        done already. Raises `JobLost` if the job is no longer ours.
+        done already.
         """
         payload = pack(rows) if len(rows) else None
-        with self._store.write() as connection:
-            number = self._step(connection, position=dict(position), next_chunk=Job.next_chunk + 1)
-            number -= 1
-            connection.execute(
-                insert(Chunk).values(
-                    job_id=self.job,
-                    number=number,
-                    row_count=len(rows) + len(rejects),
-                    rejected_parsed=len(rejects),
-                    state="queued" if payload else "done",
-                    queue=self._queue,
-                    payload=payload,
-                    done_at=None if payload else db_now(),
-                )
-            )
-            if rejects:
-                connection.execute(
-                    insert(Reject),
-                    [
-                        {
-                            "job_id": self.job,
-                            "row_number": reject.row_number,
-                            "source_file": reject.source_file,
-                            "line": reject.line,
-                            "reason": reject.reason,
-                            "raw": reject.raw,
-                        }
-                        for reject in rejects
-                    ],
-                )
+        tries = 0
+
+        def add() -> int:
+            nonlocal tries
+            tries += 1
+            with self._store.write() as connection:
+                if tries > 1 and (number := self._already_added(connection, position)):
+                    return number
+                return self._add(connection, payload, len(rows), rejects, position)
+
+        number = self._retrying(add)
         return number if payload else None
 
     def mark_sent(self, number: int) -> None:
         """Record that the message of a chunk was sent; needs no fence, for it only delays."""
-        with self._store.write() as connection:
-            connection.execute(
-                update(Chunk)
-                .where(Chunk.job_id == self.job, Chunk.number == number)
-                .values(sent_at=db_now())
-            )
+        self._write(
+            update(Chunk)
+            .where(Chunk.job_id == self.job, Chunk.number == number)
+            .values(sent_at=db_now())
+        )
 
     def renew(self) -> None:
-        """Hold the job for another lease. Raises `JobLost` if it is no longer ours."""
-        with self._store.write() as connection:
-            self._step(connection)
+        """Hold the job for another lease."""
+        self._set()
 
     def exhaust(self, error: str | None = None) -> None:
         """Record that the source has nothing more, and why, if it broke off."""
-        with self._store.write() as connection:
-            self._step(connection, source_exhausted=True, source_error=error)
+        self._set(source_exhausted=True, source_error=error)
 
     def fail(self, reason: str) -> None:
         """Fail the job at once; what is leased may still land."""
-        with self._store.write() as connection:
-            self._step(
-                connection,
-                state="failed",
-                error=reason,
-                source_exhausted=True,
-                finished_at=db_now(),
-            )
+        self._set(state="failed", error=reason, source_exhausted=True, finished_at=db_now())
 
     def release(self) -> None:
         """Let go of the job, so that another producer need not wait for the lease to run out."""
-        with self._store.write() as connection:
-            connection.execute(
-                update(Job)
-                .where(Job.id == self.job, Job.producer_token == self._token)
-                .values(producer_token=None, producer_lease_until=None)
-            )
+        self._write(
+            update(Job)
+            .where(Job.id == self.job, Job.producer_token == self._token)
+            .values(producer_token=None, producer_lease_until=None)
+        )
 
     def open_chunks(self) -> int:
         """Return how many chunks of the job are queued or leased."""
         query = select(func.count()).where(Chunk.job_id == self.job, Chunk.state.in_(OPEN_STATES))
-        with self._store.read() as connection:
-            return connection.execute(query).scalar_one()
+
+        def count() -> int:
+            with self._store.read() as connection:
+                return connection.execute(query).scalar_one()
+
+        return self._retrying(count)
+
+    def _add(
+        self,
+        connection: Connection,
+        payload: bytes | None,
+        labelable: int,
+        rejects: Sequence[NewReject],
+        position: Mapping[str, Any],
+    ) -> int:
+        number = self._step(connection, position=dict(position), next_chunk=Job.next_chunk + 1) - 1
+        connection.execute(
+            insert(Chunk).values(
+                job_id=self.job,
+                number=number,
+                row_count=labelable + len(rejects),
+                rejected_parsed=len(rejects),
+                state="queued" if payload else "done",
+                queue=self._queue,
+                payload=payload,
+                done_at=None if payload else db_now(),
+            )
+        )
+        if rejects:
+            values = [{"job_id": self.job, **asdict(reject)} for reject in rejects]
+            connection.execute(insert(Reject), values)
+        return number
+
+    def _already_added(self, connection: Connection, position: Mapping[str, Any]) -> int | None:
+        """Return the number of our last chunk if its commit came through before the connection broke.
+
+        The position is written with the chunk, and no two chunks end at the same position.
+        """
+        self._step(connection)
+        if connection.scalar(select(Job.position).where(Job.id == self.job)) != dict(position):
+            return None
+        return connection.scalar(
+            select(func.max(Chunk.number)).where(
+                Chunk.job_id == self.job, Chunk.parent_number.is_(None)
+            )
+        )
+
+    def _set(self, **values: Any) -> None:
+        def step() -> None:
+            with self._store.write() as connection:
+                self._step(connection, **values)
+
+        self._retrying(step)
+
+    def _write(self, statement: Update) -> None:
+        def write() -> None:
+            with self._store.write() as connection:
+                connection.execute(statement)
+
+        self._retrying(write)
+
+    def _retrying(self, transaction: Callable[[], Result]) -> Result:
+        return self._store.retrying(transaction, on_first_failure=self._on_trouble)
 
     def _step(self, connection: Connection, **values: Any) -> int:
         """Renew the lease and set `values` if the token still holds; return `next_chunk`."""
