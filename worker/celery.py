@@ -1,0 +1,85 @@
+"""The Celery app: `celery -A worker worker` needs no further options."""
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from celery import Celery
+from celery.signals import setup_logging, worker_init
+
+from db.defaults import QUEUE
+from db.errors import UsageError
+from db.settings import Settings, get_settings
+from worker.embedded import running_broker
+
+#: Seconds after which Redis hands an unacknowledged message to another worker. Long on purpose:
+#: the ledger is the only authority for retries, and it is much faster.
+_VISIBILITY_TIMEOUT_SECONDS = 3600
+
+_LOCAL_HOSTS = {None, "", "localhost", "127.0.0.1", "::1"}
+
+
+def make_app(broker_url: str | None, settings: Settings) -> Celery:
+    """Return the app on `broker_url`; the one place where Celery is configured."""
+    app = Celery("labelstream", broker=broker_url, include=["worker.task"])
+    app.conf.update(
+        # Threads around one engine thread: CUDA cannot be used after a fork, and the model is
+        # loaded once a process.
+        worker_pool="threads",
+        worker_concurrency=settings.concurrency,
+        worker_prefetch_multiplier=1,
+        # A message is acknowledged when its chunk is closed, handed back or not to be had.
+        task_acks_late=True,
+        task_default_queue=QUEUE,
+        task_ignore_result=True,
+        result_backend=None,
+        # JSON alone: a message can never run code.
+        task_serializer="json",
+        accept_content=["json"],
+        broker_transport_options={
+            "visibility_timeout": _VISIBILITY_TIMEOUT_SECONDS,
+            "socket_connect_timeout": 5,
+        },
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        # Flower and other monitors see the tasks: names and numbers, never text.
+        worker_send_task_events=True,
+        task_send_sent_event=True,
+    )
+    return app
+
+
+def check_addresses(settings: Settings) -> None:
+    """Raise `UsageError` for a broker that others reach beside a database that they do not."""
+    if settings.broker_url is None or settings.database_url is not None:
+        return
+    parts = urlsplit(settings.broker_url)
+    if "socket" in parts.scheme or parts.hostname in _LOCAL_HOSTS:
+        return
+    raise UsageError(
+        "LABELSTREAM_BROKER_URL names another machine but LABELSTREAM_DATABASE_URL is not set; "
+        "workers there could not reach a SQLite file here: set LABELSTREAM_DATABASE_URL"
+    )
+
+
+def _worker_app() -> Celery:
+    settings = get_settings()
+    return make_app(settings.broker_url or running_broker(settings), settings)
+
+
+app = _worker_app()
+
+
+@setup_logging.connect
+def _set_up_logging(**_: Any) -> None:
+    from worker.logs import set_up_logging
+
+    set_up_logging(get_settings())
+
+
+@worker_init.connect
+def _begin(sender: Any, **_: Any) -> None:
+    # Imported here: a producer that sends messages needs none of it.
+    from worker.lifecycle import begin
+
+    begin(sender)

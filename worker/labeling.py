@@ -1,0 +1,212 @@
+"""The life of one chunk in a worker: look, bind, claim, tokenise, compute, close."""
+
+import logging
+import threading
+import time
+from collections import Counter
+from concurrent.futures import CancelledError
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import AbstractContextManager
+
+from db.defaults import TOKENISE_LIMIT_SECONDS, WRITE_LIMIT_SECONDS
+from db.errors import LabelstreamError, one_line
+from db.ledger.claiming import ChunkState, Claim, claim, fail_job, hand_back, look_at
+from db.ledger.closing import ChunkResult, LabeledRow, WorkerReject, close_chunk
+from db.ledger.payload import ChunkRows, unpack
+from db.registry.versions import Version, parse_ref, resolve
+from db.store import Store
+from db.text import escaped_raw, text_hash
+from worker.encoder import EncodedRows
+from worker.engine_thread import Binding, ChunkLogits, EngineThread
+from worker.gate import Gate
+from worker.keeper import Hold, LeaseKeeper
+from worker.messages import ChunkMessage
+from worker.predictions import predict
+
+log = logging.getLogger(__name__)
+
+#: Tries to load the version that a job names, after which the job fails with the reason.
+LOAD_TRIES = 3
+
+#: Seconds between two looks at whether the lease was lost while a chunk is computed.
+_LOOK_SECONDS = 0.5
+
+
+class Withdrawn(Exception):
+    """The chunk was given up before its rows were computed."""
+
+
+class ChunkLabeler:
+    """Labels chunks; called by many Celery threads at once."""
+
+    def __init__(
+        self,
+        store: Store,
+        ledger: str,
+        engine: EngineThread,
+        keeper: LeaseKeeper,
+        worker: str,
+    ) -> None:
+        self._store = store
+        self._ledger = ledger
+        self._engine = engine
+        self._keeper = keeper
+        self._worker = worker
+        self._gate = Gate()
+        self._draining = threading.Event()
+        self._load_failures: Counter[str] = Counter()
+
+    def drain(self) -> None:
+        """Begin nothing more; chunks that have not begun to be computed are handed back."""
+        self._draining.set()
+
+    def label(self, message: ChunkMessage) -> None:
+        """Label the chunk that `message` names, if it is to be had.
+
+        Whatever becomes of it stands in the ledger when this returns, so that the message may be
+        acknowledged.
+        """
+        if message.ledger != self._ledger:
+            log.error(
+                "refused: a message of ledger %.12s, but this worker's is %.12s; "
+                "give both the same LABELSTREAM_DATABASE_URL",
+                message.ledger,
+                self._ledger,
+            )
+            return
+        if self._draining.is_set():
+            return
+        state = self._store.retrying(lambda: look_at(self._store, message.job, message.chunk))
+        if state is None or state.state != "queued" or state.job.state != "running":
+            log.debug("dropped: job %s chunk %s is not to be had", message.job, message.chunk)
+            return
+        bound = self._bind(state)
+        if bound is None:
+            return
+        with bound as binding:
+            self._run_claimed(state, message.chunk, binding)
+
+    def _bind(self, state: ChunkState) -> Binding | None:
+        """Make sure that the job's version is loaded, and hold it."""
+        reference = state.job.model_ref
+        try:
+            version = resolve(self._store, parse_ref(reference))
+            return self._engine.bind(version)
+        except LabelstreamError as error:
+            self._load_failures[reference] += 1
+            log.error("model %s was refused: %s", reference, one_line(error))
+            if self._load_failures[reference] >= LOAD_TRIES:
+                del self._load_failures[reference]
+                reason = f"model {reference} was refused {LOAD_TRIES} times: {one_line(error)}"
+                if self._store.retrying(lambda: fail_job(self._store, state.job.id, reason)):
+                    log.error("job %s failed: %s", state.job.id, reason)
+            return None
+
+    def _run_claimed(self, state: ChunkState, number: int, binding: Binding) -> None:
+        inside: AbstractContextManager[None] = (
+            self._gate.alone() if state.suspect else self._gate.together()
+        )
+        with inside:
+            held = self._store.retrying(
+                lambda: claim(self._store, state.job, number, self._worker, alone=state.suspect)
+            )
+            if held is None:
+                return
+            with self._keeper.holding(held) as hold:
+                self._run_held(held, hold, binding)
+
+    def _run_held(self, held: Claim, hold: Hold, binding: Binding) -> None:
+        started = time.monotonic()
+        rows = unpack(held.payload)
+        with hold.step(TOKENISE_LIMIT_SECONDS):
+            encoded = binding.encode(rows.texts)
+        try:
+            logits = self._compute(binding, encoded, hold)
+        except Withdrawn:
+            if self._store.retrying(lambda: hand_back(self._store, held)):
+                log.info("handed back: job %s chunk %s", held.job.id, held.number)
+            return
+        result = _result(rows, encoded, logits, binding.version, binding.engine_name)
+        with hold.step(WRITE_LIMIT_SECONDS):
+            closed = self._store.retrying(
+                lambda: close_chunk(self._store, held, result),
+                on_first_failure=lambda reason: log.warning("%s", reason),
+            )
+        if not closed:
+            log.warning(
+                "fenced: job %s chunk %s was taken from this worker; nothing was written",
+                held.job.id,
+                held.number,
+            )
+            return
+        log.info(
+            "chunk done: job=%s chunk=%s model=%s engine=%s rows=%s rejected=%s tokens=%s "
+            "ms=%.0f compute_ms=%.0f",
+            held.job.id,
+            held.number,
+            binding.version,
+            binding.engine_name,
+            len(rows),
+            len(result.rejected),
+            result.tokens,
+            (time.monotonic() - started) * 1000,
+            result.busy_seconds * 1000,
+        )
+
+    def _compute(self, binding: Binding, encoded: EncodedRows, hold: Hold) -> ChunkLogits:
+        future = self._engine.submit(binding, encoded)
+        while True:
+            try:
+                return future.result(timeout=_LOOK_SECONDS)
+            except FutureTimeoutError:
+                given_up = hold.lost.is_set() or self._draining.is_set()
+                if given_up and self._engine.withdraw(future):
+                    raise Withdrawn from None
+            except CancelledError:
+                raise Withdrawn from None
+
+
+def _result(
+    rows: ChunkRows, encoded: EncodedRows, logits: ChunkLogits, version: Version, engine: str
+) -> ChunkResult:
+    """Put together what the model said and what the rows are."""
+    predictions = predict(
+        logits.logits,
+        labels=version.labels,
+        temperature=version.temperature.get(engine, 1.0),
+        unsure_below=version.unsure_below,
+        multi_label=version.multi_label,
+    )
+    labeled = []
+    for index, (number, text) in enumerate(zip(rows.row_numbers, rows.texts, strict=True)):
+        if index in logits.rejected:
+            continue
+        prediction = predictions[index]
+        labeled.append(
+            LabeledRow(
+                row_number=number,
+                external_id=rows.external_ids[index],
+                text=text,
+                text_hash=text_hash(text),
+                truncated=bool(encoded.truncated[index]),
+                label=prediction.label,
+                confidence=prediction.confidence,
+                scores=prediction.scores,
+                labels=prediction.labels,
+                unsure=prediction.unsure,
+                extra=rows.extra[index] if rows.extra else None,
+            )
+        )
+    rejected = [
+        WorkerReject(rows.row_numbers[index], reason, escaped_raw(rows.texts[index]))
+        for index, reason in sorted(logits.rejected.items())
+    ]
+    return ChunkResult(
+        labeled=labeled,
+        rejected=rejected,
+        model=version.model,
+        model_version=version.version,
+        engine=engine,
+        tokens=logits.tokens,
+        busy_seconds=logits.busy_seconds,
+    )

@@ -1,0 +1,157 @@
+"""The life of a worker process: begin before the first task, drain at TERM, end."""
+
+import logging
+import os
+import socket
+import sys
+import threading
+import time
+from typing import Any
+
+from celery.signals import worker_ready, worker_shutdown, worker_shutting_down
+
+from db.defaults import RENEW_SECONDS
+from db.errors import LabelstreamError, UsageError, one_line
+from db.ledger.jobs import ledger_id
+from db.ledger.sweeping import Sweeper, SweeperThread
+from db.ledger.workers import WorkerRecord, forget_worker, record_worker
+from db.migrate import check_revision, upgrade
+from db.registry.versions import parse_ref, resolve
+from db.settings import Settings, get_settings, open_home
+from db.store import Store, open_store
+from worker.celery import app, check_addresses
+from worker.engine_thread import EngineThread
+from worker.keeper import LeaseKeeper
+from worker.labeling import ChunkLabeler
+from worker.outbox import CeleryOutbox
+from worker.serving import Loader
+from worker.starter import ensure_starter
+
+log = logging.getLogger(__name__)
+
+
+class Runtime:
+    """What one worker process is made of; everything in it is made once, before the first task."""
+
+    def __init__(self, settings: Settings, store: Store, name: str, queues: list[str]) -> None:
+        self._store = store
+        self._name = name
+        self._queues = queues
+        ledger = ledger_id(store)
+        loader = Loader(store, settings)
+        self.engine = EngineThread(loader.load)
+        self._keeper = LeaseKeeper(store, lambda: self.engine.progress)
+        self.labeler = ChunkLabeler(store, ledger, self.engine, self._keeper, name)
+        self._sweeper = SweeperThread(Sweeper(store, CeleryOutbox(app, ledger), holder=name))
+        self._leaving = threading.Event()
+        self._presence = threading.Thread(target=self._show_presence, name="presence", daemon=True)
+
+    def start(self, model: str) -> None:
+        """Load `model` and begin the threads."""
+        self.engine.start()
+        version = resolve(self._store, parse_ref(model))
+        # Bound once and let go: it stays loaded until another version takes its place.
+        with self.engine.bind(version):
+            pass
+        self._keeper.start()
+
+    def show(self) -> None:
+        """Tell the ledger that this worker is ready, and begin to sweep."""
+        self._presence.start()
+        self._sweeper.start()
+
+    def drain(self) -> None:
+        """Begin nothing more."""
+        self.labeler.drain()
+
+    def stop(self) -> None:
+        """End the threads; the chunks are closed or handed back by now."""
+        self._leaving.set()
+        self._sweeper.stop()
+        self._keeper.stop()
+        self.engine.stop()
+        try:
+            forget_worker(self._store, self._name)
+        except Exception as error:  # noqa: BLE001  (leaving must not fail on a database that is gone)
+            log.debug("could not sign off: %s", type(error).__name__)
+        self._store.close()
+
+    def _show_presence(self) -> None:
+        while True:
+            loaded = self.engine.loaded()
+            record = WorkerRecord(
+                self._name,
+                [str(version) for version in loaded],
+                self.engine.engine_name,
+                self.engine.device,
+                self._queues,
+            )
+            try:
+                record_worker(self._store, record)
+            except Exception as error:  # noqa: BLE001  (the next sign of life is seconds away)
+                log.debug("could not show presence: %s", type(error).__name__)
+            if self._leaving.wait(RENEW_SECONDS):
+                return
+
+
+_runtime: Runtime | None = None
+
+
+def current_runtime() -> Runtime:
+    """Return what `begin` made; every task runs after it."""
+    assert _runtime is not None, "the worker has not begun"  # noqa: S101
+    return _runtime
+
+
+def begin(sender: Any) -> None:
+    """Make everything ready before Celery takes the first message.
+
+    Ends the process with one line and status 2 if the worker cannot serve.
+    """
+    global _runtime
+    settings = get_settings()
+    try:
+        _runtime = _make_runtime(settings, sender)
+        _runtime.start(settings.model)
+    except LabelstreamError as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)  # noqa: T201
+        # Celery's own signal handling would go on after an exception.
+        sys.exit(error.exit_status)
+
+
+def _make_runtime(settings: Settings, sender: Any) -> Runtime:
+    if app.conf.broker_url is None:
+        raise UsageError(
+            "no broker: set LABELSTREAM_BROKER_URL, or run `producer ingest FILE` beside this "
+            "worker, whose embedded broker it would join"
+        )
+    check_addresses(settings)
+    store = open_store(settings)
+    store.check()
+    if settings.database_url is None:
+        open_home(settings)
+        upgrade(store)
+    check_revision(store)
+    ensure_starter(store, settings.registry)
+    name = f"{sender.hostname}/{os.getpid()}" if sender else f"{socket.gethostname()}/{os.getpid()}"
+    queues = sorted(app.amqp.queues.consume_from) or [app.conf.task_default_queue]
+    return Runtime(settings, store, name, queues)
+
+
+@worker_ready.connect
+def _ready(**_: Any) -> None:
+    current_runtime().show()
+
+
+@worker_shutting_down.connect
+def _drain(**_: Any) -> None:
+    if _runtime is not None:
+        _runtime.drain()
+
+
+@worker_shutdown.connect
+def _end(**_: Any) -> None:
+    started = time.monotonic()
+    if _runtime is not None:
+        _runtime.stop()
+    log.info("left in %.1f s", time.monotonic() - started)

@@ -1,0 +1,47 @@
+"""The queue's message: which chunk of which ledger, and nothing of its rows."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from db.defaults import MESSAGE_VERSION
+
+#: The task's name on the wire.
+LABEL_CHUNK = "labelstream.label_chunk"
+
+#: Versions of the message that this worker takes: its own and the one before.
+_KNOWN_VERSIONS = (MESSAGE_VERSION, MESSAGE_VERSION - 1)
+
+
+class MessageRefusedError(Exception):
+    """A message that this worker cannot or must not act on."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkMessage:
+    """Names one chunk; SQL has everything else."""
+
+    ledger: str
+    job: int
+    chunk: int
+    v: int = MESSAGE_VERSION
+
+    def to_wire(self) -> dict[str, Any]:
+        """Return the message as the JSON object that travels."""
+        return asdict(self)
+
+    @classmethod
+    def from_wire(cls, wire: object) -> "ChunkMessage":
+        """Read a message.
+
+        Raises `MessageRefusedError` for one that is malformed or of an unknown version.
+        """
+        if not isinstance(wire, Mapping):
+            raise MessageRefusedError("the message is no object")
+        version, ledger, job, chunk = (wire.get(key) for key in ("v", "ledger", "job", "chunk"))
+        if version not in _KNOWN_VERSIONS or isinstance(version, bool):
+            raise MessageRefusedError("the message's version is not one that this worker knows")
+        numbers = all(isinstance(n, int) and not isinstance(n, bool) for n in (job, chunk))
+        if not isinstance(ledger, str) or not numbers:
+            raise MessageRefusedError("the message does not name a ledger, a job and a chunk")
+        return cls(ledger, int(str(job)), int(str(chunk)), int(str(version)))
