@@ -57,3 +57,6 @@ MICRO_BATCH_LIMIT_SECONDS = 60.0
 
 #: Seconds after which a worker that gave no sign counts as gone.
 WORKER_GONE_SECONDS = 20.0
+
+#: The model that comes with Labelstream and registers itself at first use.
+STARTER_MODEL = "emotion"

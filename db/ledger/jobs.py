@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, case, insert, or_, select, update
+from sqlalchemy import Row, case, false, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from db.clock import db_now
@@ -96,10 +96,13 @@ def create_job(store: Store, new: NewJob, producer: str) -> Production:
     return Production(job_id, token)
 
 
-def take_over(store: Store, job_id: int, producer: str) -> Production | None:
+def take_over(
+    store: Store, job_id: int, producer: str, *, dead: str | None = None
+) -> Production | None:
     """Void the token of a producer that gave no sign in time, and return the right to go on.
 
-    None while the producer lives, or when the source is exhausted or the job has ended.
+    A producer whose process is known to be gone may be named as `dead`: its lease is not waited
+    for. None while the producer lives, or when the job has ended.
     """
     token = secrets.token_hex(16)
     with store.write() as connection:
@@ -108,8 +111,11 @@ def take_over(store: Store, job_id: int, producer: str) -> Production | None:
             .where(
                 Job.id == job_id,
                 Job.state == "running",
-                Job.source_exhausted.is_(False),
-                or_(Job.producer_lease_until.is_(None), Job.producer_lease_until < db_now()),
+                or_(
+                    Job.producer_lease_until.is_(None),
+                    Job.producer_lease_until < db_now(),
+                    Job.producer == dead if dead is not None else false(),
+                ),
             )
             .values(
                 producer=producer,

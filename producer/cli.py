@@ -1,0 +1,233 @@
+"""The `producer` command."""
+
+import json
+import re
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from db.defaults import CHUNK_ROWS, MAX_QUEUED_CHUNKS, QUEUE
+from db.errors import UsageError, run_command
+from producer.looking import add_commands
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Read text from files, have it labelled by workers, and look at the results.",
+)
+
+
+class SourceFormat(StrEnum):
+    """How a source is written."""
+
+    AUTO = "auto"
+    CSV = "csv"
+    TSV = "tsv"
+    JSONL = "jsonl"
+    PARQUET = "parquet"
+    TEXT = "text"
+
+
+Wait = Annotated[
+    bool | None,
+    typer.Option(
+        "--wait/--no-wait",
+        help="Stay until the job ends (default at a terminal and in embedded mode), or leave it "
+        "to the workers.",
+        show_default=False,
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        help="NAME, NAME@ALIAS or NAME:VERSION.", show_default="LABELSTREAM_MODEL or emotion"
+    ),
+]
+ChunkRows = Annotated[int, typer.Option(min=1, max=10_000, help="Rows of a chunk.")]
+MaxQueued = Annotated[int, typer.Option(min=1, help="Chunks that may be open at once.")]
+Queue = Annotated[str, typer.Option(help="Queue of the workers that are to do it.")]
+
+
+@app.command()
+def ingest(
+    source: Annotated[
+        list[str], typer.Argument(help="Paths, globs or URLs; .gz and .zst are read as they are.")
+    ],
+    model: Model = None,
+    text_column: Annotated[
+        str | None, typer.Option(help="Column of the text.", show_default="guessed")
+    ] = None,
+    id_column: Annotated[
+        str | None, typer.Option(help="Column of your own id.", show_default="guessed")
+    ] = None,
+    keep_columns: Annotated[
+        str | None, typer.Option(help="Columns to keep beside the label: a,b,c.")
+    ] = None,
+    source_format: Annotated[
+        SourceFormat, typer.Option("--format", help="How the source is written.")
+    ] = SourceFormat.AUTO,
+    delimiter: Annotated[
+        str, typer.Option(help="Between two fields; auto finds , ; tab or |.")
+    ] = "auto",
+    encoding: Annotated[str, typer.Option(help="Of the text, such as latin-1.")] = "utf-8",
+    chunk_rows: ChunkRows = CHUNK_ROWS,
+    max_queued: MaxQueued = MAX_QUEUED_CHUNKS,
+    queue: Queue = QUEUE,
+    limit: Annotated[int | None, typer.Option(min=1, help="Read no more rows than this.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check every row, label 200, keep nothing.")
+    ] = False,
+    max_rejects: Annotated[
+        str | None, typer.Option(help="Fail the job at more rejects: N or P%.")
+    ] = None,
+    store_text: Annotated[
+        bool, typer.Option("--store-text/--no-store-text", help="Keep the texts in the database.")
+    ] = True,
+    job_key: Annotated[
+        str | None, typer.Option(help="Your own name for this job; the same key is one job.")
+    ] = None,
+    id_scope: Annotated[
+        str | None,
+        typer.Option(help="Where ids are unique.", show_default="the source"),
+    ] = None,
+    wait: Wait = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Label rows that are labelled already, in a new job.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Label every row of SOURCE and keep the results in SQL."""
+    from db.settings import get_settings
+    from producer import dry_run as dry
+    from producer.ingest import ingest as run_ingest
+    from producer.request import IngestRequest
+    from producer.rows import ReadOptions
+    from producer.screen import Screen
+
+    settings = get_settings()
+    request = IngestRequest(
+        sources=tuple(source),
+        model=model or settings.model,
+        read=ReadOptions(
+            text_column=text_column,
+            id_column=id_column,
+            keep_columns=_names(keep_columns),
+            format=source_format.value,
+            delimiter=delimiter,
+            encoding=encoding,
+            limit=limit,
+        ),
+        chunk_rows=chunk_rows,
+        max_queued=max_queued,
+        queue=queue,
+        max_rejects=_max_rejects(max_rejects),
+        store_text=store_text,
+        job_key=job_key,
+        id_scope=id_scope,
+        wait=_waits(wait, embedded=settings.embedded),
+        again=again,
+        dry_run=dry_run,
+    )
+    with Screen() as screen:
+        if dry_run:
+            result = dry.dry_run(request, settings, screen)
+            _print_dry_run(result, as_json=as_json)
+            return
+        outcome = run_ingest(request, settings, screen)
+    _print_summary(outcome, as_json=as_json)
+
+
+@app.command()
+def relabel(
+    job: Annotated[int, typer.Argument(help="A finished job whose texts were stored.")],
+    model: Model = None,
+    chunk_rows: ChunkRows = CHUNK_ROWS,
+    max_queued: MaxQueued = MAX_QUEUED_CHUNKS,
+    queue: Queue = QUEUE,
+    wait: Wait = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Also if the same model relabelled it before.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Label the stored texts of JOB again, with another model, in a new job."""
+    from db.settings import get_settings
+    from producer.relabeling import relabel as run_relabel
+    from producer.screen import Screen
+
+    settings = get_settings()
+    with Screen() as screen:
+        outcome = run_relabel(
+            job,
+            model,
+            settings,
+            screen,
+            chunk_rows=chunk_rows,
+            max_queued=max_queued,
+            queue=queue,
+            wait=_waits(wait, embedded=settings.embedded),
+            again=again,
+        )
+    _print_summary(outcome, as_json=as_json)
+
+
+add_commands(app)
+
+
+def _names(text: str | None) -> tuple[str, ...]:
+    if text is None:
+        return ()
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _max_rejects(text: str | None) -> str | None:
+    if text is None or re.fullmatch(r"\d+|\d+(\.\d+)?%", text):
+        return text
+    raise UsageError(f"--max-rejects {text!r} is neither a number nor a share such as 5%")
+
+
+def _waits(wait: bool | None, *, embedded: bool) -> bool:
+    from producer.screen import stdout_is_terminal
+
+    if embedded and wait is False:
+        raise UsageError(
+            "--no-wait needs workers that stay: in embedded mode the worker leaves with this "
+            "command; leave --no-wait out, or set LABELSTREAM_BROKER_URL"
+        )
+    return embedded or (stdout_is_terminal() if wait is None else wait)
+
+
+def _print_summary(outcome: Any, *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(outcome.summary.to_json(), ensure_ascii=False))
+        return
+    from producer.summary import print_summary
+
+    print_summary(outcome.summary)
+
+
+def _print_dry_run(result: Any, *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(result.to_json(), ensure_ascii=False))
+        return
+    typer.echo(f"{result.rows:,} rows, {result.rejected:,} of them rejected")
+    for reason, count in result.reasons.items():
+        typer.echo(f"  {count:,} x {reason}")
+    mix = ", ".join(f"{label} {count}" for label, count in result.labels.items())
+    typer.echo(f"labels of the first {result.sampled}: {mix}")
+    typer.echo(
+        f"the whole would take about {result.expected_seconds:,.0f} s "
+        f"at {result.rows_per_second:,.0f} rows/s; nothing was kept"
+    )
+
+
+def main() -> None:
+    """Run `producer`."""
+    run_command(app)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""Feeding a job: chunks into the ledger, messages into the queue, never more than may be open."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import Any
+
+from db.defaults import RENEW_SECONDS
+from db.errors import LabelstreamError
+from db.ledger.producing import JobLost, JobWriter
+from db.ledger.sweeping import ChunkId, Outbox
+from producer.chunking import RowChunk
+
+log = logging.getLogger(__name__)
+
+#: Seconds between two looks at how many chunks are still open.
+_LOOK_SECONDS = 0.05
+
+
+class Heartbeat(AbstractContextManager["Heartbeat"]):
+    """Renews the producer's lease in a thread, however long a read or a wait takes."""
+
+    def __init__(self, writer: JobWriter, *, every: float = RENEW_SECONDS) -> None:
+        self._writer = writer
+        self._every = every
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="producer-lease", daemon=True)
+        #: Why the job is no longer ours; None while it is.
+        self.lost: LabelstreamError | None = None
+
+    def __enter__(self) -> "Heartbeat":
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop.set()
+        self._thread.join(timeout=10)
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._every):
+            try:
+                self._writer.renew()
+            except LabelstreamError as error:
+                self.lost = error
+                return
+
+
+class Feeder:
+    """Puts chunks into a job and sends their messages, while at most `max_open` are open."""
+
+    def __init__(
+        self,
+        writer: JobWriter,
+        outbox: Outbox,
+        queue: str,
+        max_open: int,
+        *,
+        on_tick: Callable[[], None],
+        on_trouble: Callable[[str], None],
+    ) -> None:
+        self._writer = writer
+        self._outbox = outbox
+        self._queue = queue
+        self._max_open = max_open
+        self._on_tick = on_tick
+        self._on_trouble = on_trouble
+        # At least as many as are open: counted anew only when it reaches the limit.
+        self._open_at_most = max_open
+        self._sending_failed = False
+
+    def feed(
+        self,
+        chunks: Iterable[RowChunk],
+        position: Callable[[], Mapping[str, Any]],
+        heartbeat: Heartbeat,
+    ) -> None:
+        """Enter every chunk; `position` tells where the reader stands after the newest one.
+
+        Raises `JobLost` when the job was cancelled or is somebody else's.
+        """
+        for chunk in chunks:
+            # Taken before waiting: the reader has read no further than this chunk.
+            where = position()
+            self._wait_for_room(heartbeat)
+            number = self._writer.add_chunk(chunk.rows, chunk.rejects, where)
+            if number is not None:
+                self._open_at_most += 1
+                self._send(number)
+            self._on_tick()
+
+    def _wait_for_room(self, heartbeat: Heartbeat) -> None:
+        while True:
+            if heartbeat.lost is not None:
+                raise heartbeat.lost
+            if self._open_at_most < self._max_open:
+                return
+            self._open_at_most = self._writer.open_chunks()
+            if self._open_at_most < self._max_open:
+                return
+            self._on_tick()
+            time.sleep(_LOOK_SECONDS)
+
+    def _send(self, number: int) -> None:
+        try:
+            self._outbox.send(ChunkId(self._writer.job, number, self._queue))
+        except JobLost:
+            raise
+        except Exception as error:  # noqa: BLE001  (kombu and redis raise many; the ledger has the chunk)
+            if not self._sending_failed:
+                self._on_trouble(
+                    f"the broker took no message ({type(error).__name__}); "
+                    "the chunks are safe in the database and are sent when it answers again"
+                )
+            self._sending_failed = True
+            return
+        self._sending_failed = False
+        self._writer.mark_sent(number)

@@ -1,0 +1,41 @@
+"""What makes a second call the same job."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+
+from producer.request import IngestRequest
+from producer.rows import ReadOptions
+from producer.sources import SourceFile
+
+
+def digest(value: object) -> str:
+    """Return the SHA-256 of `value` as canonical JSON, in hex."""
+    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def source_identity(sources: Sequence[SourceFile]) -> str:
+    """Return what tells these sources from others, whatever they hold now."""
+    return digest(["source", [source.name for source in sources]])
+
+
+def job_identity(
+    sources: Sequence[SourceFile], columns: ReadOptions, request: IngestRequest, model: str
+) -> str:
+    """Return what tells this job from others: sources with content, how they are read, the model.
+
+    `columns` names the columns that are read, guessed or given, so that naming what would be
+    guessed makes no second job. `--job-key` takes the place of all of it.
+    """
+    if request.job_key is not None:
+        return digest(["key", request.job_key])
+    return digest(
+        [
+            "ingest",
+            [[source.name, source.size, source.fingerprint] for source in sources],
+            [columns.text_column, columns.id_column, list(columns.keep_columns)],
+            [columns.format, columns.delimiter, columns.encoding, columns.limit],
+            [request.store_text, request.id_scope, model],
+        ]
+    )

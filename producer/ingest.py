@@ -1,0 +1,172 @@
+"""`producer ingest`: from files to a job that ends."""
+
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from db.defaults import STARTER_MODEL
+from db.errors import JobFailed
+from db.ledger.jobs import JobRecord, NewJob
+from db.registry.versions import ModelRef, list_versions, parse_ref, resolve
+from db.settings import Settings
+from db.store import Store
+from producer.beginning import Beginning, begin_job
+from producer.chunking import chunked
+from producer.identity import job_identity, source_identity
+from producer.reader import Reader
+from producer.request import IngestRequest
+from producer.rows import Position, ReadOptions
+from producer.running import JobRun
+from producer.screen import Screen
+from producer.services import Services, open_services
+from producer.sources import SourceFile, resolve_sources
+from producer.summary import JobSummary, summarise
+
+#: Where reading a source begins.
+START = Position(file=0, offset=0, line=0, row=0)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a call: the job's summary, and whether this call did any work."""
+
+    summary: JobSummary
+    already_done: bool = False
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Make TERM end a call as Ctrl-C does: in order, with the job ready to be continued."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def ingest(request: IngestRequest, settings: Settings, screen: Screen) -> Outcome:
+    """Enter every row of the sources and, unless told not to, wait for their labels.
+
+    Raises `UsageError` for a source that cannot be used, `ServiceUnavailable` for a database or
+    broker that cannot be reached, `JobFailed` when the job failed.
+    """
+    reference = parse_ref(request.model)
+    sources = resolve_sources(request.sources)
+    reader = open_reader(sources, request.read, START, screen)
+    with open_services(settings, queue=request.queue, say=screen.say) as services:
+        check_model(services.store, reference)
+        new = _new_job(request, sources, reader.options, reference)
+        beginning = begin_job(services.store, new, again=request.again, say=screen.say)
+        if beginning.production is None:
+            screen.say(
+                f"job {beginning.job.id} has these rows already; "
+                "--again labels them once more, in a new job"
+            )
+            return Outcome(summarise(services.store, beginning.job.id), already_done=True)
+        if beginning.continued:
+            start = Position(**beginning.job.position)
+            screen.say(f"continuing job {beginning.job.id} after row {start.row:,}")
+            reader = open_reader(sources, request.read, start, screen=None)
+        else:
+            screen.say(f"job {beginning.job.id}: {new.source} with {reference}")
+        _run(services, beginning, reader, request, screen)
+        return Outcome(finish(services.store, beginning.job, wait=request.wait))
+
+
+def open_reader(
+    sources: list[SourceFile], options: ReadOptions, start: Position, screen: Screen | None
+) -> Reader:
+    """Open the sources and check what can be checked before the first row; tell what was found."""
+    reader = Reader(sources, options, start)
+    reader.open()
+    for note in reader.notes if screen is not None else ():
+        assert screen is not None  # noqa: S101
+        screen.say(note)
+    return reader
+
+
+def check_model(store: Store, reference: ModelRef) -> None:
+    """Raise `RegistryError` for a model that is not there.
+
+    The starter model may be missing from an empty registry: the first worker registers it.
+    """
+    if reference.model == STARTER_MODEL and not list_versions(store, STARTER_MODEL):
+        return
+    resolve(store, reference)
+
+
+def finish(store: Store, job: JobRecord, *, wait: bool) -> JobSummary:
+    """Return the summary of a job that this call has left.
+
+    Raises `JobFailed` if it did not come to a good end.
+    """
+    summary = summarise(store, job.id)
+    if summary.state == "failed":
+        raise JobFailed(f"job {job.id} failed: {summary.error}")
+    if summary.state == "cancelled":
+        raise JobFailed(f"job {job.id} was cancelled; {summary.labeled:,} rows are labelled")
+    if wait and summary.rows and not summary.labeled:
+        raise JobFailed(
+            f"job {job.id}: every row was rejected ({summary.rows:,}); "
+            f"see: producer rejects {job.id}"
+        )
+    return summary
+
+
+def _run(
+    services: Services,
+    beginning: Beginning,
+    reader: Reader,
+    request: IngestRequest,
+    screen: Screen,
+) -> None:
+    assert beginning.production is not None  # noqa: S101
+    run = JobRun(
+        services,
+        beginning.job,
+        beginning.production,
+        screen,
+        max_queued=request.max_queued,
+    )
+    run.progress = lambda: reader.progress
+    chunks = chunked(reader, request.chunk_rows, keep_raw=request.store_text)
+    with interruptible():
+        run.run(chunks, lambda: asdict(reader.position), wait=request.wait)
+
+
+def _new_job(
+    request: IngestRequest,
+    sources: list[SourceFile],
+    columns: ReadOptions,
+    reference: ModelRef,
+) -> NewJob:
+    names = [source.name for source in sources]
+    return NewJob(
+        source=" ".join(names),
+        identity=job_identity(sources, columns, request, str(reference)),
+        source_identity=source_identity(sources),
+        id_scope=request.id_scope or " ".join(names),
+        options=_options(request, columns),
+        model=reference.model,
+        model_ref=str(reference),
+        queue=request.queue,
+        position=asdict(START),
+        store_text=request.store_text,
+    )
+
+
+def _options(request: IngestRequest, columns: ReadOptions) -> Mapping[str, Any]:
+    return {
+        **asdict(replace(columns, keep_columns=tuple(columns.keep_columns))),
+        "keep_columns": list(columns.keep_columns),
+        "chunk_rows": request.chunk_rows,
+        "max_queued": request.max_queued,
+        "max_rejects": request.max_rejects,
+        "job_key": request.job_key,
+    }

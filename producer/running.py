@@ -1,0 +1,156 @@
+"""Running a job to its end: feed it, wait for the workers, watch over both."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from db.errors import JobFailed, one_line
+from db.ledger.ending import end_if_complete, reject_limit
+from db.ledger.jobs import JobRecord, Production, get_job
+from db.ledger.producing import JobLost, JobWriter
+from db.ledger.sweeping import Sweeper, SweeperThread
+from db.ledger.totals import JobTotals, job_totals, label_mix
+from db.ledger.workers import living_workers
+from producer.beginning import producer_name
+from producer.chunking import RowChunk
+from producer.feeding import Feeder, Heartbeat
+from producer.rows import SourceError
+from producer.screen import Screen
+from producer.services import Services
+
+#: Seconds between two looks at a job's counts; a look that is slow makes the next ones rarer.
+_LOOK_SECONDS = 0.25
+_LOOK_SHARE = 0.05
+
+#: Seconds without any worker after which it is said.
+_NO_WORKER_SECONDS = 10.0
+
+#: Rows from which on a share of rejects is judged before the end.
+_ROWS_TO_JUDGE_A_SHARE = 1000
+
+
+class JobRun:
+    """One producer's work on one job, under its token."""
+
+    def __init__(
+        self,
+        services: Services,
+        job: JobRecord,
+        production: Production,
+        screen: Screen,
+        *,
+        max_queued: int,
+    ) -> None:
+        self._services = services
+        self._store = services.store
+        self._job = job
+        self._screen = screen
+        self._max_queued = max_queued
+        self._max_rejects = job.options.get("max_rejects")
+        self._writer = JobWriter(services.store, production, job.queue, on_trouble=screen.warn)
+        self._next_look = 0.0
+        self._alone_since: float | None = None
+        self._said_alone = False
+        #: Share of the source that is read, as the reader tells it: bytes and all bytes.
+        self.progress: Callable[[], tuple[int, int | None]] = lambda: (0, None)
+
+    def run(
+        self,
+        chunks: Iterable[RowChunk],
+        position: Callable[[], Mapping[str, Any]],
+        *,
+        wait: bool,
+    ) -> None:
+        """Enter `chunks`, mark the source exhausted, and with `wait` stay until the job ends.
+
+        A source that breaks off ends the job after what could be read of it. When this is left by
+        an exception, the job stays as it is and the next call goes on with it at once. Raises
+        `JobFailed` for too many rejects, and `JobLost` when the job was cancelled meanwhile.
+        """
+        sweeper = SweeperThread(Sweeper(self._store, self._services.outbox, holder=producer_name()))
+        sweeper.start()
+        try:
+            with Heartbeat(self._writer) as heartbeat:
+                self._feed(chunks, position, heartbeat)
+                state = end_if_complete(self._store, self._job.id)
+                while wait and state == "running":
+                    self._tick()
+                    time.sleep(_LOOK_SECONDS / 5)
+                    state = get_job(self._store, self._job.id).state
+        finally:
+            sweeper.stop()
+            self._writer.release()
+
+    def _feed(
+        self,
+        chunks: Iterable[RowChunk],
+        position: Callable[[], Mapping[str, Any]],
+        heartbeat: Heartbeat,
+    ) -> None:
+        if self._job.source_exhausted:
+            return
+        feeder = Feeder(
+            self._writer,
+            self._services.outbox,
+            self._job.queue,
+            self._max_queued,
+            on_tick=self._tick,
+            on_trouble=self._screen.warn,
+        )
+        try:
+            feeder.feed(chunks, position, heartbeat)
+        except SourceError as error:
+            self._screen.warn(one_line(error))
+            self._writer.exhaust(one_line(error))
+            return
+        self._writer.exhaust()
+
+    def _tick(self) -> None:
+        """Show the counts and judge the rejects, as often as looking is cheap."""
+        now = time.monotonic()
+        if now < self._next_look:
+            return
+        totals = job_totals(self._store, self._job.id)
+        mix = label_mix(self._store, self._job.id) if self._screen.shows_progress else {}
+        took = time.monotonic() - now
+        self._next_look = now + max(_LOOK_SECONDS, took / _LOOK_SHARE)
+        self._screen.update(totals, mix, self.progress())
+        self._judge_rejects(totals)
+        if self._services.embedded is not None:
+            self._services.embedded.keep_alive()
+        else:
+            self._look_for_workers(now)
+
+    def _judge_rejects(self, totals: JobTotals) -> None:
+        limit = reject_limit(self._max_rejects, totals.rows)
+        if limit is None or totals.rejected <= limit:
+            return
+        if str(self._max_rejects).endswith("%") and totals.rows < _ROWS_TO_JUDGE_A_SHARE:
+            return
+        reason = (
+            f"{totals.rejected} of {totals.rows} rows were rejected, "
+            f"more than --max-rejects {self._max_rejects}"
+        )
+        try:
+            self._writer.fail(reason)
+        except JobLost:
+            return
+        raise JobFailed(
+            f"job {self._job.id} failed: {reason}; see: producer rejects {self._job.id}"
+        )
+
+    def _look_for_workers(self, now: float) -> None:
+        if self._said_alone:
+            return
+        if living_workers(self._store, self._job.queue):
+            self._alone_since = None
+            return
+        if self._alone_since is None:
+            self._alone_since = now
+        elif now - self._alone_since > _NO_WORKER_SECONDS:
+            self._said_alone = True
+            option = "" if self._job.queue == "labelstream" else f" -Q {self._job.queue}"
+            self._screen.warn(
+                f"no worker serves the queue {self._job.queue}; "
+                f"start one: celery -A worker worker{option}"
+            )

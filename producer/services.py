@@ -1,0 +1,99 @@
+"""The database and the broker of one call: those of the settings, or our own."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from celery import Celery
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
+from worker.embedded import Embedded
+
+from db.defaults import LOAD_LIMIT_SECONDS, QUEUE, START_TIMEOUT_SECONDS
+from db.errors import ServiceUnavailable, UsageError, hide_password
+from db.ledger.jobs import ledger_id
+from db.ledger.workers import living_workers
+from db.migrate import check_revision, upgrade
+from db.settings import Settings
+from db.store import Store, open_store
+from worker.celery import check_addresses, make_app
+from worker.outbox import CeleryOutbox
+from worker.preparing import prepare
+
+#: Seconds between two looks at whether the embedded worker is ready.
+_LOOK_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class Services:
+    """What a job needs from outside; reached, and of the right version."""
+
+    store: Store
+    outbox: CeleryOutbox
+    #: Our own Redis and worker; None where the settings name a broker.
+    embedded: Embedded | None
+
+
+@contextmanager
+def open_services(
+    settings: Settings, *, queue: str, say: Callable[[str], None]
+) -> Iterator[Services]:
+    """Reach the database and the broker, or start our own; leave them at the end.
+
+    Raises `ServiceUnavailable` within 30 s if one cannot be reached, and `UsageError` for
+    settings that do not fit together.
+    """
+    check_addresses(settings)
+    store = open_store(settings)
+    try:
+        if settings.embedded:
+            if queue != QUEUE:
+                raise UsageError(
+                    f"the embedded worker serves the queue {QUEUE} alone; leave --queue out, "
+                    "or set LABELSTREAM_BROKER_URL and start a worker with -Q"
+                )
+            with Embedded.join(settings, prepare=lambda: prepare(store, settings)) as embedded:
+                say(f"embedded mode: results go to {store.name}")
+                app = make_app(embedded.broker_url, settings)
+                outbox = CeleryOutbox(app, ledger_id(store))
+                _wait_for_worker(store, embedded, queue)
+                yield Services(store, outbox, embedded)
+            return
+        store.check()
+        if settings.database_url is None:
+            upgrade(store)
+        check_revision(store)
+        app = make_app(settings.broker_url, settings)
+        outbox = CeleryOutbox(app, ledger_id(store))
+        _check_broker(app, outbox, str(settings.broker_url))
+        yield Services(store, outbox, None)
+    finally:
+        store.close()
+
+
+def _check_broker(app: Celery, outbox: CeleryOutbox, url: str) -> None:
+    deadline = time.monotonic() + START_TIMEOUT_SECONDS
+    while True:
+        try:
+            outbox.check()
+            return
+        except (OperationalError, RedisError, OSError) as error:
+            if time.monotonic() > deadline or "uthentication" in str(error):
+                raise ServiceUnavailable(
+                    f"broker {hide_password(url)} cannot be used ({type(error).__name__}); "
+                    "check LABELSTREAM_BROKER_URL and that Redis runs"
+                ) from None
+        time.sleep(0.5)
+
+
+def _wait_for_worker(store: Store, embedded: Embedded, queue: str) -> None:
+    deadline = time.monotonic() + LOAD_LIMIT_SECONDS
+    while not living_workers(store, queue):
+        embedded.keep_alive()
+        if time.monotonic() > deadline:
+            raise ServiceUnavailable(
+                f"the embedded worker was not ready within {LOAD_LIMIT_SECONDS:.0f} s; "
+                f"see {embedded.worker_log}"
+            )
+        time.sleep(_LOOK_SECONDS)
