@@ -60,10 +60,11 @@ class ChunkLabeler:
         """Begin nothing more; chunks that have not begun to be computed are handed back."""
         self._draining.set()
 
-    def label(self, message: ChunkMessage) -> None:
+    def label(self, message: ChunkMessage) -> bool:
         """Label the chunk that `message` names, if it is to be had.
 
-        Whatever becomes of it stands in the ledger when this returns, so that the message may be
+        Whatever becomes of it stands in the ledger when this returns. False if this worker leaves
+        and the chunk is another's to label: the message is then given back rather than
         acknowledged.
         """
         if message.ledger != self._ledger:
@@ -73,18 +74,18 @@ class ChunkLabeler:
                 message.ledger,
                 self._ledger,
             )
-            return
+            return True
         if self._draining.is_set():
-            return
+            return False
         state = self._store.retrying(lambda: look_at(self._store, message.job, message.chunk))
         if state is None or state.state != "queued" or state.job.state != "running":
             log.debug("dropped: job %s chunk %s is not to be had", message.job, message.chunk)
-            return
+            return True
         bound = self._bind(state)
         if bound is None:
-            return
+            return True
         with bound as binding:
-            self._run_claimed(state, message.chunk, binding)
+            return self._run_claimed(state, message.chunk, binding)
 
     def _bind(self, state: ChunkState) -> Binding | None:
         """Make sure that the job's version is loaded, and hold it."""
@@ -102,7 +103,7 @@ class ChunkLabeler:
                     log.error("job %s failed: %s", state.job.id, reason)
             return None
 
-    def _run_claimed(self, state: ChunkState, number: int, binding: Binding) -> None:
+    def _run_claimed(self, state: ChunkState, number: int, binding: Binding) -> bool:
         inside: AbstractContextManager[None] = (
             self._gate.alone() if state.suspect else self._gate.together()
         )
@@ -111,11 +112,11 @@ class ChunkLabeler:
                 lambda: claim(self._store, state.job, number, self._worker, alone=state.suspect)
             )
             if held is None:
-                return
+                return True
             with self._keeper.holding(held) as hold:
-                self._run_held(held, hold, binding)
+                return self._run_held(held, hold, binding)
 
-    def _run_held(self, held: Claim, hold: Hold, binding: Binding) -> None:
+    def _run_held(self, held: Claim, hold: Hold, binding: Binding) -> bool:
         started = time.monotonic()
         rows = unpack(held.payload)
         with hold.step(TOKENISE_LIMIT_SECONDS):
@@ -125,7 +126,7 @@ class ChunkLabeler:
         except Withdrawn:
             if self._store.retrying(lambda: hand_back(self._store, held)):
                 log.info("handed back: job %s chunk %s", held.job.id, held.number)
-            return
+            return False
         result = _result(rows, encoded, logits, binding.version, binding.engine_name)
         with hold.step(WRITE_LIMIT_SECONDS):
             closed = self._store.retrying(
@@ -138,7 +139,7 @@ class ChunkLabeler:
                 held.job.id,
                 held.number,
             )
-            return
+            return True
         log.info(
             "chunk done: job=%s chunk=%s model=%s engine=%s rows=%s rejected=%s tokens=%s "
             "ms=%.0f compute_ms=%.0f",
@@ -152,6 +153,7 @@ class ChunkLabeler:
             (time.monotonic() - started) * 1000,
             result.busy_seconds * 1000,
         )
+        return True
 
     def _compute(self, binding: Binding, encoded: EncodedRows, hold: Hold) -> ChunkLogits:
         future = self._engine.submit(binding, encoded)

@@ -3,6 +3,7 @@
 import logging
 
 from celery import shared_task
+from celery.exceptions import Reject
 
 from db.errors import LabelstreamError, one_line
 from worker.lifecycle import current_runtime
@@ -20,6 +21,10 @@ def label_chunk(wire: object) -> None:
         log.error("refused: %s", error)
         return
     try:
-        current_runtime().labeler.label(message)
+        finished = current_runtime().labeler.label(message)
     except LabelstreamError as error:
         log.error("job %s chunk %s: %s", message.job, message.chunk, one_line(error))
+        return
+    if not finished:
+        # This worker leaves: the message goes back to Redis at once, for another.
+        raise Reject(requeue=True)
