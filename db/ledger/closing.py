@@ -70,7 +70,8 @@ def close_chunk(store: Store, held: Claim, result: ChunkResult) -> bool:
             raise
         closed = _close(store, held, result, _write_row_by_row)
     if closed:
-        end_if_complete(store, held.job.id)
+        # Tried again by itself: were the closing tried again, its own fence would refuse it.
+        store.retrying(lambda: end_if_complete(store, held.job.id))
     return closed
 
 
