@@ -116,10 +116,7 @@ class JobRun:
         self._next_look = now + max(_LOOK_SECONDS, took / _LOOK_SHARE)
         self._screen.update(totals, mix, self.progress())
         self._judge_rejects(totals)
-        if self._services.embedded is not None:
-            self._services.embedded.keep_alive()
-        else:
-            self._look_for_workers(now)
+        self._look_for_workers(now)
 
     def _judge_rejects(self, totals: JobTotals) -> None:
         limit = reject_limit(self._max_rejects, totals.rows)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from celery import Celery
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
-from worker.embedded import Embedded
 
 from db.defaults import LOAD_LIMIT_SECONDS, QUEUE, START_TIMEOUT_SECONDS
 from db.errors import ServiceUnavailable, UsageError, hide_password
@@ -18,11 +17,9 @@ from db.migrate import check_revision, upgrade
 from db.settings import Settings
 from db.store import Store, open_store
 from worker.celery import check_addresses, make_app
+from worker.embedded import Embedded
 from worker.outbox import CeleryOutbox
 from worker.preparing import prepare
-
-#: Seconds between two looks at whether the embedded worker is ready.
-_LOOK_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -31,8 +28,6 @@ class Services:
 
     store: Store
     outbox: CeleryOutbox
-    #: Our own Redis and worker; None where the settings name a broker.
-    embedded: Embedded | None
 
 
 @contextmanager
@@ -57,8 +52,8 @@ def open_services(
                 say(f"embedded mode: results go to {store.name}")
                 app = make_app(embedded.broker_url, settings)
                 outbox = CeleryOutbox(app, ledger_id(store))
-                _wait_for_worker(store, embedded, queue)
-                yield Services(store, outbox, embedded)
+                embedded.wait_until_ready(LOAD_LIMIT_SECONDS, lambda: living_workers(store, queue))
+                yield Services(store, outbox)
             return
         store.check()
         if settings.database_url is None:
@@ -67,7 +62,7 @@ def open_services(
         app = make_app(settings.broker_url, settings)
         outbox = CeleryOutbox(app, ledger_id(store))
         _check_broker(app, outbox, str(settings.broker_url))
-        yield Services(store, outbox, None)
+        yield Services(store, outbox)
     finally:
         store.close()
 
@@ -85,15 +80,3 @@ def _check_broker(app: Celery, outbox: CeleryOutbox, url: str) -> None:
                     "check LABELSTREAM_BROKER_URL and that Redis runs"
                 ) from None
         time.sleep(0.5)
-
-
-def _wait_for_worker(store: Store, embedded: Embedded, queue: str) -> None:
-    deadline = time.monotonic() + LOAD_LIMIT_SECONDS
-    while not living_workers(store, queue):
-        embedded.keep_alive()
-        if time.monotonic() > deadline:
-            raise ServiceUnavailable(
-                f"the embedded worker was not ready within {LOAD_LIMIT_SECONDS:.0f} s; "
-                f"see {embedded.worker_log}"
-            )
-        time.sleep(_LOOK_SECONDS)
