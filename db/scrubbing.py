@@ -1,7 +1,6 @@
 """Making deleted rows unreadable in SQLite's files, where deleting only marks their bytes free."""
 
 import sqlite3
-import time
 
 from db.errors import ServiceUnavailable
 from db.store import Store
@@ -25,29 +24,27 @@ def scrub(store: Store, seconds: float = PATIENCE_SECONDS) -> None:
         connection = pooled.dbapi_connection
         assert isinstance(connection, sqlite3.Connection)  # noqa: S101
         try:
+            connection.execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
             connection.execute("VACUUM")
-            _empty_log(store, connection, seconds)
+            _empty_log(store, connection)
         except sqlite3.Error as error:
             raise ServiceUnavailable(
                 f"{_still_there(store)} ({getattr(error, 'sqlite_errorname', 'SQLite error')}); "
                 "see that there is room and that nobody else writes, then purge again"
             ) from None
     finally:
+        # It would go back to the pool with the patience of this function.
+        pooled.invalidate()
         pooled.close()
 
 
-def _empty_log(store: Store, connection: sqlite3.Connection, seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while True:
-        busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        if not busy:
-            return
-        if time.monotonic() > deadline:
-            raise ServiceUnavailable(
-                f"{_still_there(store)} (another program reads it); "
-                "close what reads the database, then purge again"
-            )
-        time.sleep(0.1)
+def _empty_log(store: Store, connection: sqlite3.Connection) -> None:
+    busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    if busy:
+        raise ServiceUnavailable(
+            f"{_still_there(store)} (another program reads it); "
+            "close what reads the database, then purge again"
+        )
 
 
 def _still_there(store: Store) -> str:

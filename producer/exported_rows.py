@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, Text, cast, exists, func, literal_column, select
+from sqlalchemy import Select, Text, cast, exists, func, literal_column, select, true
 
 from db.ledger.jobs import JobRecord
 from db.schema import LabeledText, ModelVersion
@@ -133,7 +133,7 @@ def _kept_names(dialect: str, job_id: int) -> Select[tuple[Any]]:
     each = func.json_each(LabeledText.extra).table_valued("key", name="kept")
     return (
         select(literal_column("kept.key"))
-        .select_from(LabeledText.__table__, each)
+        .select_from(LabeledText.__table__.join(each, true()))
         .where(LabeledText.job_id == job_id)
         .distinct()
     )
