@@ -170,19 +170,9 @@ def _report(
     )
 
 
-def _run() -> None:
-    try:
-        app(standalone_mode=False)
-    except Exception as error:
-        # The command line's own errors, whose class Typer keeps to itself, format themselves.
-        if not hasattr(error, "format_message"):
-            raise
-        raise UsageError(f"{error.format_message()}; see training --help") from None
-
-
 def main() -> None:
     """Run the command; the process ends with status 0, 1 or 2."""
-    run_command(_run)
+    run_command(app)
 
 
 if __name__ == "__main__":
