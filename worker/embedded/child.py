@@ -35,7 +35,8 @@ class Child:
         self._process: subprocess.Popen[bytes] | None = None
         self._started_at = 0.0
         self._next_start = 0.0
-        self._pause = FIRST_PAUSE_SECONDS
+        #: Seconds before the next start, should the process die.
+        self.pause = FIRST_PAUSE_SECONDS
         self._log_begin = 0
         self.record = ChildRecord()
 
@@ -99,10 +100,10 @@ class Child:
 
     def _died(self, status: int, now: float, last_line: str | None = None) -> None:
         if now - self._started_at > HEALTHY_SECONDS:
-            self._pause = FIRST_PAUSE_SECONDS
+            self.pause = FIRST_PAUSE_SECONDS
         self._process = None
-        self._next_start = now + self._pause
-        self._pause = min(LONGEST_PAUSE_SECONDS, self._pause * 2)
+        self._next_start = now + self.pause
+        self.pause = min(LONGEST_PAUSE_SECONDS, self.pause * 2)
         said = last_line if last_line is not None else last_log_line(self._log, self._log_begin)
         self.record = ChildRecord(None, self.record.deaths + 1, status, said)
 

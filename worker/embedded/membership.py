@@ -213,13 +213,15 @@ class Embedded:
     def _wait_for_the_end(self, timeout: float) -> None:
         deadline = time.monotonic() + timeout
         probe = FileLock(self._files.run_lock)
+        record = RunRecord.read(self._files.record)
         while time.monotonic() < deadline:
             # Had alone: no member is left; the keeper is gone, or has not looked yet. Not had,
             # but shared: another member goes on. Not even shared: the keeper is about to leave.
             if probe.acquire():
                 gone = self._starter.clear_if_ended()
                 probe.release()
-                if gone:
+                # It gives its locks back a moment before its process ends.
+                if gone and not (record and record.keeper and record.keeper.is_alive()):
                     return
             elif probe.acquire(shared=True):
                 probe.release()
