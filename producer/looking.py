@@ -1,6 +1,5 @@
 """The commands that look at jobs and care for them: status, rejects, export, cancel, purge."""
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -36,7 +35,7 @@ def status(
     """Show the newest jobs and the workers alive, or everything about JOB."""
     from producer.opening import existing_store
     from producer.status import details, overview, render_details, render_overview
-    from producer.terminal import console
+    from producer.terminal import show, show_json
 
     with existing_store() as store:
         if job is None:
@@ -46,9 +45,9 @@ def status(
             one_job = details(store, job)
             found, view = one_job.to_json(), render_details(one_job)
     if as_json:
-        typer.echo(json.dumps(found, ensure_ascii=False))
+        show_json(found)
     else:
-        console().print(view)
+        show(view)
 
 
 def rejects(
@@ -61,14 +60,14 @@ def rejects(
     from producer.opening import existing_store
     from producer.output_file import standard_output
     from producer.rejects import render, write_csv
-    from producer.terminal import console
+    from producer.terminal import show
 
     with existing_store() as store:
         if as_csv:
             with standard_output() as stream:
                 write_csv(store, job, stream)
         else:
-            console().print(render(store, job))
+            show(render(store, job))
 
 
 def export(
@@ -88,30 +87,31 @@ def export(
         raise UsageError("Parquet is not for a terminal; give --out PATH or redirect stdout")
     from producer.exporting import export as run_export
     from producer.opening import existing_store
+    from producer.terminal import counted
 
     with existing_store() as store:
         done = run_export(store, job, chosen, out, force=force)
     for note in done.notes:
         typer.echo(note, err=True)
-    rows = "1 row" if done.rows == 1 else f"{done.rows:,} rows"
     where = "" if out is None else f" to {out.absolute()}"
-    typer.echo(f"{rows} written as {chosen}{where}", err=True)
+    typer.echo(f"{counted(done.rows, 'row')} written as {chosen}{where}", err=True)
 
 
 def cancel(job: Job) -> None:
     """Stop JOB: nothing more of it is labelled; what is labelled stays."""
     from producer.opening import existing_store
     from producer.stopping_jobs import cancel_job
+    from producer.terminal import counted
 
     with existing_store() as store:
         stopped = cancel_job(store, job)
     typer.echo(
-        f"job {job} is cancelled: {stopped.labeled:,} rows are labelled and stay, "
-        f"{stopped.rejected:,} were rejected, {stopped.dropped:,} that waited are dropped"
+        f"job {job} is cancelled: {counted(stopped.labeled, 'labelled row')} to stay, "
+        f"{stopped.rejected:,} rejected, {stopped.dropped:,} dropped that waited"
     )
     if stopped.held:
         typer.echo(
-            f"workers hold {stopped.held:,} more rows at this moment; these may still be labelled"
+            f"workers hold {counted(stopped.held, 'more row')} now, which may still be labelled"
         )
     typer.echo("to begin again: producer ingest with the same source (it makes a new job)")
 
@@ -130,10 +130,7 @@ def purge(
             typer.echo("nothing was deleted", err=True)
             raise typer.Exit(2)
         purge_job(store, job)
-    typer.echo(
-        f"job {job} is purged: {held.labeled:,} rows, {held.rejects:,} rejects and "
-        f"{held.corrections:,} corrections are gone"
-    )
+    typer.echo(f"job {job} is purged; gone: {_contents(held)}")
 
 
 def _format_of(out: Path | None) -> ExportFormat:
@@ -151,7 +148,15 @@ def _agreed(held: "Held") -> bool:
             f"purge deletes for good and nobody can be asked here; say: producer purge {number} --yes"
         )
     return typer.confirm(
-        f"delete {held.labeled:,} labelled rows, {held.rejects:,} rejects and "
-        f"{held.corrections:,} corrections of job {number} ({visible(held.job.source)}) for good?",
+        f"delete {_contents(held)} of job {number} ({visible(held.job.source)}) for good?",
         err=True,
+    )
+
+
+def _contents(held: "Held") -> str:
+    from producer.terminal import counted
+
+    return (
+        f"{counted(held.labeled, 'labelled row')}, {counted(held.rejects, 'reject')} and "
+        f"{counted(held.corrections, 'correction')}"
     )

@@ -10,7 +10,7 @@ from sqlalchemy import make_url
 from db.ledger.jobs import JobRecord, get_job
 from db.ledger.totals import JobTotals, job_totals, label_mix, reject_reasons, truncated_rows
 from db.store import Store
-from producer.terminal import console, plain, visible
+from producer.terminal import counted, plain, show, visible
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -146,7 +146,7 @@ def render(summary: JobSummary) -> "RenderableType":
 
 def print_summary(summary: JobSummary) -> None:
     """Print the summary for people on stdout."""
-    console().print(render(summary))
+    show(render(summary))
 
 
 def label_bars(labels: Mapping[str, int]) -> "RenderableType":
@@ -187,12 +187,11 @@ def _facts(summary: JobSummary) -> list[tuple[str, str]]:
         name = "waiting" if summary.state == "running" else "left over"
         facts.append((name, f"{summary.waiting:,}"))
     if summary.truncated:
-        rows = "row was" if summary.truncated == 1 else "rows were"
-        facts.append(
-            ("truncated", f"{summary.truncated:,} {rows} longer than the model reads (marked)")
-        )
+        rows = counted(summary.truncated, "row")
+        facts.append(("truncated", f"{rows} longer than the model reads (marked)"))
     versions = ", ".join(
-        f"version {version} ({count:,} rows)" for version, count in summary.model_versions.items()
+        f"version {version} ({counted(count, 'row')})"
+        for version, count in summary.model_versions.items()
     )
     facts += [
         ("model", f"{summary.model} {versions}".strip()),

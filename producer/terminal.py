@@ -1,12 +1,16 @@
 """What may be shown on a terminal: nothing in a text may move its cursor or change its colours."""
 
+import io
+import json
 import sys
 import unicodedata
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from producer.output_file import standard_output
+
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import RenderableType
     from rich.text import Text
 
 #: Controls, invisible formatting (such as right-to-left overrides), line and paragraph
@@ -41,22 +45,52 @@ def plain(text: str, limit: int | None = None) -> "Text":
     return Text(visible(text, limit))
 
 
-def console() -> "Console":
-    """Return the console on stdout; colours only where it is a terminal."""
+def rendered(view: "RenderableType") -> str:
+    """Return `view` as stdout shows it: with colours only where that is a terminal."""
     from rich.console import Console
 
     at_terminal = sys.stdout.isatty()
-    return Console(
+    text = io.StringIO()
+    Console(
+        file=text,
+        force_terminal=at_terminal,
         width=None if at_terminal else _WIDTH_ELSEWHERE,
         highlight=False,
         markup=False,
         emoji=False,
-    )
+    ).print(view)
+    return "\n".join(line.rstrip() for line in text.getvalue().split("\n"))
+
+
+def show(view: "RenderableType") -> None:
+    """Print `view` on stdout.
+
+    Raises `UsageError` if stdout cannot be written.
+    """
+    _write(rendered(view))
+
+
+def show_json(found: object) -> None:
+    """Print `found` on stdout as one line of JSON.
+
+    Raises `UsageError` if stdout cannot be written.
+    """
+    _write(json.dumps(found, ensure_ascii=False) + "\n")
+
+
+def counted(number: int, thing: str) -> str:
+    """Return `1 row` or `1,996 rows`."""
+    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
 
 
 def moment(time: datetime | None) -> str:
     """Return a UTC time to the second, or a dash."""
     return "-" if time is None else f"{time:%Y-%m-%d %H:%M:%S}"
+
+
+def _write(text: str) -> None:
+    with standard_output() as stream:
+        stream.write(text.encode())
 
 
 def _visible(character: str) -> str:

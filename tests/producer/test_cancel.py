@@ -25,11 +25,8 @@ def test_cancel_says_what_stays_what_is_dropped_and_what_may_still_land(
 
     assert (result.status, result.err) == (0, "")
     assert result.out.splitlines()[:2] == [
-        (
-            f"job {job.id} is cancelled: 3 rows are labelled and stay, 2 were rejected, "
-            "4 that waited are dropped"
-        ),
-        "workers hold 2 more rows at this moment; these may still be labelled",
+        (f"job {job.id} is cancelled: 3 labelled rows to stay, 2 rejected, 4 dropped that waited"),
+        "workers hold 2 more rows now, which may still be labelled",
     ]
     assert get_job(store, job.id).state == "cancelled"
     assert claim(store, state.job, waiting, "worker-1") is None

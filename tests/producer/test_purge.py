@@ -56,7 +56,9 @@ def test_purge_deletes_rows_rejects_and_corrections_of_that_job_alone(
     result = command("purge", job.id, "--yes")
 
     assert (result.status, result.err) == (0, "")
-    assert result.out == (f"job {job.id} is purged: 2 rows, 1 rejects and 1 corrections are gone\n")
+    assert result.out == (
+        f"job {job.id} is purged; gone: 2 labelled rows, 1 reject and 1 correction\n"
+    )
     for table, left in ((LabeledText, 2), (Reject, 1), (Correction, 1)):
         assert count(store, table, job.id) == 0
         assert count(store, table, other.id) == left
@@ -119,7 +121,9 @@ def test_purging_twice_is_harmless(store: Store, command: Command) -> None:
     again = command("purge", job.id, "--yes")
 
     assert again.status == 0
-    assert again.out == f"job {job.id} is purged: 0 rows, 0 rejects and 0 corrections are gone\n"
+    assert (
+        again.out == f"job {job.id} is purged; gone: 0 labelled rows, 0 rejects and 0 corrections\n"
+    )
 
 
 def test_a_running_job_is_not_purged(store: Store, command: Command) -> None:
@@ -168,5 +172,5 @@ def test_at_a_terminal_purge_asks(
         result = command("purge", job.id)
 
     assert result.status == status
-    assert "2 labelled rows, 1 rejects and 1 corrections of job" in result.err
+    assert "2 labelled rows, 1 reject and 1 correction of job" in result.err
     assert count(store, LabeledText, job.id) == rows

@@ -6,7 +6,7 @@ import io
 from db.ledger.stopping import purge
 from db.store import Store
 from producer.rejects import rejects, render
-from producer.terminal import console
+from producer.terminal import rendered
 from tests.producer.command import Command
 from tests.producer.made_jobs import MadeJob, made_job
 
@@ -68,12 +68,11 @@ def test_a_long_table_says_how_many_more_there_are(store: Store) -> None:
     job = MadeJob(store)
     job.chunk([], rejects=[("empty text", "x" * 4000)] * 25)
 
-    shown = console()
-    with shown.capture() as text:
-        shown.print(render(store, job.id, table_rows=10))
+    shown = rendered(render(store, job.id, table_rows=10))
 
-    assert f"the first 10 of 25; all: producer rejects {job.id} --csv" in text.get()
-    assert "x" * 61 not in text.get()
+    assert f"the first 10 of 25; all: producer rejects {job.id} --csv" in shown
+    assert "x" * 60 + "…" in shown
+    assert "x" * 61 not in shown
 
 
 def test_a_job_without_rejects_says_so(store: Store, command: Command) -> None:

@@ -1,6 +1,9 @@
 """`producer status` and the summary of a job."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,6 +11,7 @@ import pytest
 from db.errors import UsageError
 from db.ledger.stopping import cancel
 from db.ledger.workers import WorkerRecord, record_worker
+from db.migrate import upgrade
 from db.store import Store
 from producer.summary import summarise
 from tests.producer.command import Command, command_on
@@ -116,7 +120,7 @@ def test_status_of_a_job_for_people_tells_counts_reasons_and_no_text(
     for expected in (
         f"job {job.id} is running",
         "1 empty text",
-        "1 row was longer than the model reads",
+        "1 row longer than the model reads",
         "version 3 (4 rows)",
         "75.0%",
         "lang, day",
@@ -227,3 +231,28 @@ def test_a_database_without_tables_and_a_file_that_is_none_are_one_line(
         assert result.status == 2
         assert expected in result.err
         assert result.err.count("\n") == 1
+
+
+def test_stdout_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    store = Store(f"sqlite:///{tmp_path / 'store.db'}")
+    upgrade(store)
+    job = made_job(store, ["x"])
+    script = (
+        "import typer; from db.errors import run_command; "
+        "from producer.looking import add_commands; "
+        "app = typer.Typer(); add_commands(app); run_command(app)"
+    )
+    environment = {**os.environ, "LABELSTREAM_DATABASE_URL": store.url}
+    for arguments in (["status"], ["export", str(job.id)]):
+        with Path("/dev/full").open("w") as full:
+            ended = subprocess.run(
+                [sys.executable, "-c", script, *arguments],
+                stdout=full,
+                stderr=subprocess.PIPE,
+                env=environment,
+                text=True,
+                check=False,
+            )
+        assert ended.returncode == 2
+        assert ended.stderr.startswith("error: standard output cannot be written (No space left")
+        assert ended.stderr.count("\n") == 1
