@@ -46,11 +46,10 @@ def standard_output() -> Iterator[BinaryIO]:
     has seen enough is no error.
     """
     sys.stdout.flush()
-    # A stream of its own: what the one of Python could not write it would try again at exit.
-    stream = os.fdopen(sys.stdout.fileno(), "wb", closefd=False)
     try:
-        yield stream
-        stream.flush()
+        # A stream of its own: what Python's could not write, it would try to write again at exit.
+        with os.fdopen(os.dup(sys.stdout.fileno()), "wb") as stream:
+            yield stream
     except BrokenPipeError:
         raise
     except OSError as error:

@@ -33,11 +33,15 @@ _HEADER = ("row_number", "source_file", "line", "reason", "raw")
 
 
 def rejects(store: Store, job_id: int, page_rows: int = PAGE_ROWS) -> Iterator[NewReject]:
-    """Yield the rejects of a job in row order, read page by page.
+    """Return the rejects of a job in row order, read page by page.
 
     Raises `UsageError` if there is no such job, or if it was purged.
     """
     refuse_purged(get_job(store, job_id))
+    return _pages(store, job_id, page_rows)
+
+
+def _pages(store: Store, job_id: int, page_rows: int) -> Iterator[NewReject]:
     query = select(
         Reject.row_number, Reject.source_file, Reject.line, Reject.reason, Reject.raw
     ).order_by(Reject.row_number)
