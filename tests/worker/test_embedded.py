@@ -78,6 +78,12 @@ def test_what_runs_is_for_the_owner_alone(settings: Settings, run: Run) -> None:
     assert sorted(record["versions"]) == ["labelstream", "python", "redis"]
 
 
+def test_a_ctrl_c_at_the_terminal_is_for_the_member_alone(settings: Settings, run: Run) -> None:
+    with join(settings):
+        # The terminal signals the processes of its own session and group.
+        assert os.getsid(0) not in {os.getsid(pid) for pid in run.pids().values()}
+
+
 def test_celery_reaches_the_broker_by_its_address(settings: Settings) -> None:
     from celery import Celery
 
