@@ -1,5 +1,6 @@
 """`producer purge`: a job's texts are gone, in SQLite from the bytes of the files too."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,16 +9,29 @@ from sqlalchemy import func, insert, make_url, select
 from db.errors import ServiceUnavailable
 from db.ledger.jobs import get_job
 from db.ledger.payload import ChunkRows, pack
+from db.migrate import upgrade
 from db.schema import Chunk, Correction, LabeledText, Reject
 from db.scrubbing import scrub
 from db.store import Store
-from tests.producer.command import Command
+from tests.producer.command import Command, command_on
 from tests.producer.made_jobs import MadeJob, made_job
 
 SECRET = "wombat-7f3a9c-distinctive"
 
 #: Long enough that it stands in pages of its own.
 LONG_SECRET = SECRET + " and words" * 2000
+
+
+@pytest.fixture
+def on_sqlite(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
+) -> Iterator[tuple[Store, Command]]:
+    """Make an SQLite database, and `producer` on it."""
+    store = Store(f"sqlite:///{tmp_path / 'sqlite' / 'store.db'}")
+    upgrade(store)
+    with command_on(store.url, tmp_path, monkeypatch, capfdbinary) as command:
+        yield store, command
+    store.close()
 
 
 def secret_job(store: Store, **values: str) -> MadeJob:
@@ -68,10 +82,10 @@ def test_purge_deletes_rows_rejects_and_corrections_of_that_job_alone(
     assert "producer export" not in shown
 
 
-@pytest.mark.parametrize("store", ["sqlite"], indirect=True)
 def test_after_a_purge_no_byte_of_a_text_or_of_its_payload_is_in_sqlites_files(
-    store: Store, command: Command
+    on_sqlite: tuple[Store, Command],
 ) -> None:
+    store, command = on_sqlite
     # Chunks that a cancel leaves behind keep their payload until the purge.
     left = MadeJob(store, name="left.csv")
     left.chunk([LONG_SECRET])
@@ -93,10 +107,10 @@ def test_after_a_purge_no_byte_of_a_text_or_of_its_payload_is_in_sqlites_files(
     assert b"a text that stays" in remaining
 
 
-@pytest.mark.parametrize("store", ["sqlite"], indirect=True)
 def test_a_reader_of_an_old_snapshot_makes_scrubbing_say_so_and_it_may_be_repeated(
-    store: Store, command: Command
+    on_sqlite: tuple[Store, Command],
 ) -> None:
+    store, command = on_sqlite
     job = secret_job(store)
     reader = Store(store.url)
     with reader.read() as connection:
