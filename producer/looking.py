@@ -33,7 +33,7 @@ def status(
     ] = False,
 ) -> None:
     """Show the newest jobs and the workers alive, or everything about JOB."""
-    from producer.opening import existing_store
+    from producer.existing_store import existing_store
     from producer.status import details, overview, render_details, render_overview
     from producer.terminal import show, show_json
 
@@ -57,7 +57,7 @@ def rejects(
     ] = False,
 ) -> None:
     """Show the rows of JOB that could not be labelled, and why."""
-    from producer.opening import existing_store
+    from producer.existing_store import existing_store
     from producer.output_file import standard_output
     from producer.rejects import render, write_csv
     from producer.terminal import show
@@ -85,8 +85,8 @@ def export(
     chosen = format_ or _format_of(out)
     if chosen is ExportFormat.PARQUET and out is None and sys.stdout.isatty():
         raise UsageError("Parquet is not for a terminal; give --out PATH or redirect stdout")
+    from producer.existing_store import existing_store
     from producer.exporting import export as run_export
-    from producer.opening import existing_store
     from producer.terminal import counted
 
     with existing_store() as store:
@@ -99,7 +99,7 @@ def export(
 
 def cancel(job: Job) -> None:
     """Stop JOB: nothing more of it is labelled; what is labelled stays."""
-    from producer.opening import existing_store
+    from producer.existing_store import existing_store
     from producer.stopping_jobs import cancel_job
     from producer.terminal import counted
 
@@ -121,7 +121,7 @@ def purge(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Delete every text, label, reject and correction of JOB for good; its counts stay."""
-    from producer.opening import existing_store
+    from producer.existing_store import existing_store
     from producer.stopping_jobs import held_by, purge_job
 
     with existing_store() as store:

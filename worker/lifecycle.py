@@ -15,15 +15,16 @@ from db.errors import LabelstreamError, UsageError, one_line
 from db.ledger.jobs import ledger_id
 from db.ledger.sweeping import Sweeper, SweeperThread
 from db.ledger.workers import WorkerRecord, forget_worker, record_worker
-from db.migrate import check_revision, upgrade
+from db.migrate import check_revision
 from db.registry.versions import parse_ref, resolve
-from db.settings import Settings, get_settings, open_home
+from db.settings import Settings, get_settings
 from db.store import Store, open_store
 from worker.celery import app, check_addresses
 from worker.engine_thread import EngineThread
 from worker.keeper import LeaseKeeper
 from worker.labeling import ChunkLabeler
 from worker.outbox import CeleryOutbox
+from worker.preparing import prepare
 from worker.serving import Loader
 from worker.starter import ensure_starter
 
@@ -78,12 +79,12 @@ class Runtime:
 
     def _show_presence(self) -> None:
         while True:
-            loaded = self.engine.loaded()
+            engine = self.engine.newest_engine()
             record = WorkerRecord(
                 self._name,
-                [str(version) for version in loaded],
-                self.engine.engine_name,
-                self.engine.device,
+                [str(version) for version in self.engine.loaded()],
+                engine.name if engine else "",
+                engine.device if engine else "",
                 self._queues,
             )
             try:
@@ -129,10 +130,10 @@ def _make_runtime(settings: Settings, sender: Any) -> Runtime:
     store = open_store(settings)
     store.check()
     if settings.database_url is None:
-        open_home(settings)
-        upgrade(store)
-    check_revision(store)
-    ensure_starter(store, settings.registry)
+        prepare(store, settings)
+    else:
+        check_revision(store)
+        ensure_starter(store, settings.registry)
     name = f"{sender.hostname}/{os.getpid()}" if sender else f"{socket.gethostname()}/{os.getpid()}"
     queues = sorted(app.amqp.queues.consume_from) or [app.conf.task_default_queue]
     return Runtime(settings, store, name, queues)

@@ -12,7 +12,7 @@ from worker.messages import LABEL_CHUNK, ChunkMessage, MessageRefusedError
 log = logging.getLogger(__name__)
 
 
-@shared_task(name=LABEL_CHUNK)  # type: ignore[untyped-decorator]
+@shared_task(name=LABEL_CHUNK)
 def label_chunk(wire: object) -> None:
     """Label one chunk; the ledger decides about retries, so an error here only ends this try."""
     try:

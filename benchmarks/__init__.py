@@ -1,0 +1,1 @@
+"""Measurements: each prints what it compares, from one run on one machine."""

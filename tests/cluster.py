@@ -1,0 +1,143 @@
+"""A real deployment on this machine: Redis, a database, workers and producers as processes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import text
+
+from db.ledger.workers import living_workers
+from db.migrate import upgrade
+from db.store import Store
+
+BIN = Path(sys.executable).parent
+
+
+def wait_until(condition: Callable[[], Any], seconds: float, what: str) -> Any:
+    """Return the first true value of `condition`, asked again and again for `seconds`."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.05)
+    raise AssertionError(f"not within {seconds} s: {what}")
+
+
+def clean_environment(**settings: str) -> dict[str, str]:
+    """Return the environment without any setting of ours, and then `settings`."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("LABELSTREAM_")}
+    return {**kept, "PYTHONUNBUFFERED": "1", "COLUMNS": "200", **settings}
+
+
+class Cluster:
+    """Workers and producers that share one Redis and one database."""
+
+    def __init__(self, folder: Path, broker_url: str, database_url: str, registry: Path) -> None:
+        self.folder = folder
+        self.store = Store(database_url)
+        upgrade(self.store)
+        self.settings = {
+            "LABELSTREAM_BROKER_URL": broker_url,
+            "LABELSTREAM_DATABASE_URL": database_url,
+            "LABELSTREAM_HOME_DIR": str(folder / "home"),
+            "LABELSTREAM_REGISTRY_DIR": str(registry),
+        }
+        self.processes: list[subprocess.Popen[str]] = []
+
+    def start_worker(
+        self, *options: str, wait: bool = True, **settings: str
+    ) -> subprocess.Popen[str]:
+        """Start `celery -A worker worker`, and wait until the ledger shows it."""
+        before = {worker.name for worker in living_workers(self.store)}
+        log = self.worker_log(len(self.processes))
+        number = len(self.processes)
+        with log.open("w") as output:
+            process = subprocess.Popen(
+                [BIN / "celery", "-A", "worker", "worker", "-n", f"w{number}@test", *options],
+                env=clean_environment(**self.settings, **settings),
+                cwd=self.folder,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                text=True,
+                start_new_session=True,
+            )
+        self.processes.append(process)
+        if wait:
+
+            def ready() -> bool:
+                assert process.poll() is None, log.read_text()[-3000:]
+                return bool({worker.name for worker in living_workers(self.store)} - before)
+
+            wait_until(ready, 90, "the worker is ready")
+        return process
+
+    def worker_log(self, number: int) -> Path:
+        """Return where the worker that was started as `number` writes."""
+        return self.folder / f"worker-{number}.log"
+
+    def logs(self) -> str:
+        """Return what all workers have written."""
+        return "\n".join(path.read_text() for path in sorted(self.folder.glob("worker-*.log")))
+
+    def start_producer(self, *arguments: str | Path, **settings: str) -> subprocess.Popen[str]:
+        """Start the `producer` command."""
+        process = subprocess.Popen(
+            [BIN / "producer", *map(str, arguments)],
+            env=clean_environment(**{**self.settings, **settings}),
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        self.processes.append(process)
+        return process
+
+    def producer(
+        self, *arguments: str | Path, timeout: float = 180, **settings: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run the `producer` command to its end."""
+        process = self.start_producer(*arguments, **settings)
+        out, err = process.communicate(timeout=timeout)
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    def ingest(self, *arguments: str | Path, **settings: str) -> Mapping[str, Any]:
+        """Run `producer ingest --json --wait`, which must succeed, and return its object."""
+        done = self.producer("ingest", *arguments, "--wait", "--json", **settings)
+        assert done.returncode == 0, done.stderr + self.logs()[-3000:]
+        result: Mapping[str, Any] = json.loads(done.stdout)
+        return result
+
+    def rows(self, query: str, **parameters: Any) -> Sequence[Any]:
+        """Return what `query` selects."""
+        with self.store.read() as connection:
+            return connection.execute(text(query), parameters).all()
+
+    def value(self, query: str, **parameters: Any) -> Any:
+        """Return the one value that `query` selects."""
+        return self.rows(query, **parameters)[0][0]
+
+    def stop(self) -> None:
+        """End every process that was started here, and close the database."""
+        for process in self.processes:
+            if process.poll() is None:
+                process.send_signal(signal.SIGCONT)
+                process.terminate()
+        for process in self.processes:
+            try:
+                process.wait(timeout=20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait(timeout=10)
+            for pipe in (process.stdout, process.stderr):
+                if pipe is not None:
+                    pipe.close()
+        self.store.close()

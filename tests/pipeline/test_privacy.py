@@ -1,0 +1,168 @@
+"""Text and passwords stay where they belong, and nothing phones home."""
+
+import re
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import redis
+
+from tests.cluster import BIN, Cluster, clean_environment, wait_until
+
+#: Stands in every text of these tests and must stand nowhere else.
+SECRET_TEXT = "xylophonequartz"
+SECRET_PASSWORD = "p4ssw0rd-in-a-url"
+
+
+@pytest.fixture()
+def secret_csv(tmp_path: Path) -> Path:
+    path = tmp_path / "secret.csv"
+    rows = "".join(f"{n},{SECRET_TEXT} number {n}\n" for n in range(1, 601))
+    path.write_text(f"id,text\n{rows}601,\n602,{SECRET_TEXT},too many\n")
+    return path
+
+
+class Monitor:
+    """Everything that a Redis server is told, by MONITOR, and what it holds at the end."""
+
+    def __init__(self, url: str) -> None:
+        self._client = redis.Redis.from_url(url)
+        self.lines: list[str] = []
+        self._started = threading.Event()
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread.start()
+        assert self._started.wait(10)
+
+    def _listen(self) -> None:
+        with self._client.monitor() as monitor:
+            self._started.set()
+            for command in monitor.listen():
+                self.lines.append(str(command["command"]))
+
+    def seen(self) -> str:
+        return "\n".join(self.lines)
+
+
+def test_no_text_in_redis_logs_or_task_events(
+    cluster: Cluster, secret_csv: Path, tmp_path: Path
+) -> None:
+    monitor = Monitor(cluster.settings["LABELSTREAM_BROKER_URL"])
+    events_log = tmp_path / "events.log"
+    with events_log.open("w") as output:
+        events = subprocess.Popen(
+            [BIN / "celery", "-A", "worker", "events", "--dump"],
+            env=clean_environment(**cluster.settings),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        cluster.start_worker("-E", LABELSTREAM_ENGINE="text-hash")
+        done = cluster.producer("ingest", secret_csv, "--wait", "--json")
+        assert done.returncode == 0, done.stderr
+        wait_until(lambda: "task-succeeded" in events_log.read_text(), 30, "events arrive")
+    finally:
+        events.terminate()
+        events.wait(timeout=20)
+    assert cluster.value("SELECT count(*) FROM labeled_texts WHERE text LIKE '%xylophone%'") == 600
+    assert "labelstream.label_chunk" in monitor.seen(), "the monitor saw the messages"
+    for place in (monitor.seen(), cluster.logs(), events_log.read_text(), done.stderr, done.stdout):
+        assert SECRET_TEXT not in place
+
+
+def test_no_text_in_errors_when_the_database_refuses_rows(
+    cluster: Cluster, secret_csv: Path
+) -> None:
+    refuse = {
+        "postgresql": "ALTER TABLE labeled_texts ADD CONSTRAINT no_number_7 "
+        "CHECK (row_number <> 7)",
+        "sqlite": "CREATE TRIGGER no_number_7 BEFORE INSERT ON labeled_texts "
+        "WHEN NEW.row_number = 7 BEGIN SELECT RAISE(ABORT, 'refused'); END",
+    }[cluster.store.dialect]
+    with cluster.store.write() as connection:
+        connection.exec_driver_sql(refuse)
+    cluster.start_worker(LABELSTREAM_ENGINE="text-hash")
+    done = cluster.producer("ingest", secret_csv, "--wait", "--json")
+    assert done.returncode == 0, done.stderr
+    reasons = cluster.rows("SELECT reason FROM rejects WHERE row_number = 7")
+    assert len(reasons) == 1
+    assert reasons[0].reason.startswith("not storable: ")
+    assert cluster.value("SELECT count(*) FROM labeled_texts") == 599
+    assert cluster.value("SELECT count(*) FROM rejects") == 3
+    assert SECRET_TEXT not in cluster.logs() + done.stderr + done.stdout
+    assert SECRET_TEXT not in str(cluster.rows("SELECT last_error FROM chunks"))
+
+
+def test_passwords_are_in_no_job_error_or_process_list(cluster: Cluster, tmp_path: Path) -> None:
+    url = f"http://user:{SECRET_PASSWORD}@127.0.0.1:9/rows.csv?token={SECRET_PASSWORD}"
+    done = cluster.producer("ingest", url, "--wait")
+    assert done.returncode == 2
+    assert SECRET_PASSWORD not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    few = tmp_path / "few.csv"
+    few.write_text("text\nhello\n")
+    broken = {
+        "LABELSTREAM_DATABASE_URL": f"postgresql://me:{SECRET_PASSWORD}@127.0.0.1:9/db",
+        "LABELSTREAM_BROKER_URL": f"redis://:{SECRET_PASSWORD}@127.0.0.1:9/0",
+    }
+    for name, value in broken.items():
+        done = cluster.producer("ingest", few, "--wait", timeout=30, **{name: value})
+        assert done.returncode == 2
+        assert SECRET_PASSWORD not in done.stderr
+        assert re.fullmatch(r"error: .*", done.stderr.strip().splitlines()[-1])
+
+
+CONNECT_HOOK = """
+import atexit, os, sys
+log = os.open(os.environ["CONNECTIONS_LOG"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+def hook(event, arguments):
+    if event in ("socket.connect", "socket.sendto", "socket.getaddrinfo"):
+        address = arguments[1] if event != "socket.getaddrinfo" else arguments[0]
+        os.write(log, f"{event} {address!r}\\n".encode())
+sys.addaudithook(hook)
+"""
+
+
+def test_no_connection_leaves_the_machine(secret_csv: Path, tmp_path: Path) -> None:
+    """Outside pytest and without CI: some libraries phone home only where they see neither."""
+    hooks = tmp_path / "hooks"
+    hooks.mkdir()
+    (hooks / "sitecustomize.py").write_text(CONNECT_HOOK)
+    log = tmp_path / "connections.log"
+    environment = clean_environment(
+        LABELSTREAM_HOME_DIR=str(tmp_path / "home"),
+        PYTHONPATH=str(hooks),
+        CONNECTIONS_LOG=str(log),
+    )
+    for name in ("CI", "PYTEST_CURRENT_TEST", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
+        environment.pop(name, None)
+    done = subprocess.run(
+        [BIN / "producer", "ingest", secret_csv, "--limit", "50"],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    code = "from worker import Classifier; print(Classifier.load('emotion:1')(['hello'])[0])"
+    direct = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+    assert direct.returncode == 0, direct.stderr
+    connections = log.read_text().splitlines()
+    assert any("redis" in line for line in connections), "the hook sees connections"
+    away = [
+        line
+        for line in connections
+        if not re.search(r"'(/[^']*|127\.0\.0\.1|::1|localhost)'", line)
+    ]
+    assert away == []

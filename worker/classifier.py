@@ -1,0 +1,99 @@
+"""The classifier for Python: the worker's own model, engine and packing, in one call."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from db.registry.versions import Version, parse_ref, resolve
+from db.settings import Settings, get_settings
+from db.store import open_store
+from worker.engine_thread import EngineThread
+from worker.engines import Engine
+from worker.predictions import probabilities
+from worker.preparing import prepare
+from worker.serving import Loader
+
+#: Texts that are tokenised and queued at once.
+_TEXTS_AT_ONCE = 4096
+
+
+class Classifier:
+    """A loaded version that labels texts, in the shape of `transformers.pipeline`."""
+
+    def __init__(self, version: Version, engine: Engine) -> None:
+        self.version = version
+        self.labels = version.labels
+        self.engine = engine.name
+        # No limit on a micro-batch: it is not for us to end the process of whoever calls.
+        self._thread = EngineThread(lambda _: engine, limit=None)
+        self._thread.start()
+        self._binding = self._thread.bind(version)
+
+    @classmethod
+    def load(
+        cls,
+        model: str = "emotion@production",
+        *,
+        device: str | None = None,
+        engine: str | None = None,
+        settings: Settings | None = None,
+    ) -> "Classifier":
+        """Load `NAME`, `NAME@ALIAS` or `NAME:VERSION` from the registry of the settings.
+
+        A fresh SQLite database is migrated, and the starter model registered, by itself. Raises
+        `LabelstreamError` for a model that is not there or cannot be loaded.
+        """
+        chosen = settings or get_settings()
+        asked = {"device": device, "engine": engine}
+        chosen = chosen.model_copy(
+            update={name: value for name, value in asked.items() if value is not None}
+        )
+        store = open_store(chosen)
+        try:
+            prepare(store, chosen)
+            version = resolve(store, parse_ref(model))
+            return cls(version, Loader(store, chosen).load(version))
+        finally:
+            store.close()
+
+    def __call__(self, texts: str | Sequence[str], top_k: int | None = 1) -> list[Any]:
+        """Label `texts`.
+
+        With `top_k` 1, one `{"label", "score"}` a text; otherwise a list of the `top_k` best
+        (None: all) a text, best first. One text alone gives a list of one, or its list of best.
+        """
+        several = [texts] if isinstance(texts, str) else list(texts)
+        shares = probabilities(
+            self.logits(several),
+            self.version.temperature.get(self.engine, 1.0),
+            multi_label=self.version.multi_label,
+        )
+        order = np.argsort(-shares, axis=1, kind="stable")
+        found = [
+            [{"label": self.labels[index], "score": float(row[index])} for index in best]
+            for row, best in zip(shares, order[:, :top_k].tolist(), strict=True)
+        ]
+        if top_k == 1:
+            return [best[0] for best in found]
+        return found[0] if isinstance(texts, str) else found
+
+    def logits(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Return float32 [texts, labels], in the order of `texts`; NaN where the engine failed."""
+        futures = []
+        for start in range(0, len(texts), _TEXTS_AT_ONCE):
+            rows = self._binding.encode(list(texts[start : start + _TEXTS_AT_ONCE]))
+            futures.append(self._thread.submit(self._binding, rows))
+        parts = [np.zeros((0, len(self.labels)), dtype=np.float32)]
+        for future in futures:
+            chunk = future.result()
+            for index in chunk.rejected:
+                chunk.logits[index] = np.nan
+            parts.append(chunk.logits)
+        return np.concatenate(parts)
+
+    def close(self) -> None:
+        """Let go of the model; the classifier is of no use afterwards."""
+        self._binding.__exit__(None, None, None)
+        self._thread.stop()

@@ -1,0 +1,43 @@
+"""The engines, one small class each behind one protocol, made by name."""
+
+from pathlib import Path
+
+from db.errors import UsageError
+from db.registry.versions import Version
+from worker.engines.protocol import Engine, EngineOutOfMemory
+
+__all__ = ["NEEDS_NO_MODEL", "Engine", "EngineOutOfMemory", "choose_engine", "make_engine"]
+
+#: Engines of tests and benchmarks: they compute from the texts alone.
+NEEDS_NO_MODEL = ("constant", "text-hash", "fixed-time")
+
+
+def choose_engine(name: str) -> str:
+    """Return the engine that `auto` means here: where more engines exist, the choice is made here."""
+    return "torch" if name == "auto" else name
+
+
+def make_engine(name: str, folder: Path | None, version: Version, device: str) -> Engine:
+    """Make the engine `name` for the merged model in `folder`; imports only what it needs.
+
+    `folder` may be None for an engine that needs no model. Raises `UsageError` for an unknown
+    name or a device that is not there.
+    """
+    if name == "constant":
+        from worker.engines.constant import ConstantEngine
+
+        return ConstantEngine(len(version.labels))
+    if name == "text-hash":
+        from worker.engines.text_hash import TextHashEngine
+
+        return TextHashEngine(len(version.labels))
+    if name == "fixed-time":
+        from worker.engines.fixed_time import FixedTimeEngine
+
+        return FixedTimeEngine(len(version.labels))
+    if name == "torch":
+        from worker.engines.torch_engine import TorchEngine
+
+        assert folder is not None, "this engine computes with a model"  # noqa: S101
+        return TorchEngine(folder, version.max_length, device)
+    raise UsageError(f"there is no engine {name!r}; see LABELSTREAM_ENGINE in the README")

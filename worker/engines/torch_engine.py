@@ -1,0 +1,82 @@
+"""The engine that is always there: torch, fp32 on a CPU and bf16 on a GPU."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from db.errors import RegistryError, UsageError
+from worker.encoder import TokenizerEncoder
+from worker.engines.protocol import EngineOutOfMemory, Ids, Logits
+
+
+class TorchEngine:
+    """The merged model under torch, with scaled-dot-product attention.
+
+    `folder` holds model.safetensors, config.json and tokenizer.json. Raises `UsageError` for a
+    device that is not there, `RegistryError` for a model that cannot be read.
+    """
+
+    name = "torch"
+
+    def __init__(self, folder: Path, max_length: int, device: str = "auto") -> None:
+        # Nothing is asked of a hub: the folder has everything.
+        os.environ["HF_HUB_OFFLINE"] = "1"
+        os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+        os.environ["TRANSFORMERS_NO_ADVISORY_WARNINGS"] = "1"
+        import torch
+        from transformers import AutoModelForSequenceClassification
+        from transformers.utils import logging as transformers_logging
+
+        transformers_logging.set_verbosity_error()
+        transformers_logging.disable_progress_bar()
+        self._torch = torch
+        self.device = _device(device)
+        self.encoder = TokenizerEncoder(folder, max_length)
+        self.padding_id = self.encoder.padding_id
+        on_gpu = self.device.startswith("cuda")
+        try:
+            model = AutoModelForSequenceClassification.from_pretrained(
+                folder,
+                local_files_only=True,
+                use_safetensors=True,
+                trust_remote_code=False,
+                # bf16 is slower than fp32 on a CPU that has no matrix unit for it.
+                dtype=torch.bfloat16 if on_gpu else torch.float32,
+            )
+        except (OSError, ValueError) as error:
+            raise RegistryError(f"the model in {folder} cannot be loaded: {error}") from None
+        self._model = model.to(self.device).eval()
+
+    def logits(self, input_ids: Ids, attention_mask: Ids) -> Logits:
+        """Return float32 [rows, labels]; raises `EngineOutOfMemory` when a GPU has too little."""
+        torch = self._torch
+        with torch.inference_mode():
+            try:
+                found = self._model(
+                    input_ids=torch.from_numpy(input_ids).to(self.device),
+                    attention_mask=torch.from_numpy(attention_mask).to(self.device),
+                ).logits
+                return np.asarray(found.float().cpu().numpy(), dtype=np.float32)
+            except torch.cuda.OutOfMemoryError:
+                torch.cuda.empty_cache()
+                raise EngineOutOfMemory from None
+
+
+def _device(wanted: str) -> str:
+    import torch
+
+    if wanted == "cpu":
+        return "cpu"
+    if wanted == "auto":
+        return "cuda:0" if torch.cuda.is_available() else "cpu"
+    kind, _, number = wanted.partition(":")
+    index = int(number) if number.isdigit() else 0
+    if kind != "cuda" or (number and not number.isdigit()):
+        raise UsageError(f"device {wanted!r} is none of auto, cpu, cuda, cuda:N")
+    if not torch.cuda.is_available() or index >= torch.cuda.device_count():
+        raise UsageError(
+            f"device {wanted} is not there; set LABELSTREAM_DEVICE=auto, or install torch's CUDA "
+            "build and a driver for it"
+        )
+    return f"cuda:{index}"
