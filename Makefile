@@ -1,0 +1,68 @@
+# Every target but `clean` and `help` sets up first what is missing.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+#: A Python 3.11 or 3.12; unset: the first of python3.11 and python3.12 that runs.
+PYTHON ?=
+
+BIN := .venv/bin
+STAMP := .venv/.set-up
+
+.PHONY: setup lint test demo lock clean help
+
+setup: $(STAMP)  ## make .venv with the pinned versions (done again only when they change)
+
+$(STAMP): pyproject.toml constraints.txt
+	@if ! $(BIN)/python -c '' 2>/dev/null; then \
+		found=; \
+		for python in $(PYTHON) python3.11 python3.12; do \
+			if "$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' \
+				2>/dev/null; then found="$$python"; break; fi; \
+		done; \
+		if [ -z "$$found" ]; then \
+			echo "make setup: neither python3.11 nor python3.12 runs here; install one of them," \
+				"or name it: make setup PYTHON=/path/to/python3.11" >&2; \
+			exit 1; \
+		fi; \
+		"$$found" -m venv .venv; \
+	fi
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+lint: setup  ## check style, format and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+test: setup  ## run all tests
+	$(BIN)/pytest
+
+# What the environment or a .env says of a database, a broker or a model is not the demo's.
+demo: setup  ## label examples/tweets.csv with nothing configured, and look at the results
+	@unset $${!LABELSTREAM_*}; \
+	export LABELSTREAM_BROKER_URL= LABELSTREAM_DATABASE_URL= LABELSTREAM_REGISTRY_DIR=; \
+	export LABELSTREAM_HOME_DIR=.labelstream LABELSTREAM_MODEL=emotion@production; \
+	$(BIN)/producer ingest examples/tweets.csv --again; \
+	$(BIN)/python examples/show_results.py
+
+# The local part of a version (torch's +cpu) says which build, and that is each machine's own.
+lock: setup  ## write constraints.txt from what stands in .venv
+	@packages=$$($(BIN)/python -m pip freeze --exclude-editable); \
+	if grep --quiet ' @ ' <<<"$$packages"; then \
+		echo "make lock: a package in .venv came from a path or URL;" \
+			"remove .venv and run make setup first" >&2; \
+		exit 1; \
+	fi; \
+	{ echo '# The versions that the tests ran with. Made by `make lock`; do not edit.'; \
+	  sed 's/+[A-Za-z0-9.]*$$//' <<<"$$packages"; } > constraints.txt
+	@touch $(STAMP)
+
+clean:  ## remove caches and build folders; .venv and .labelstream stay
+	rm -rf build dist ./*.egg-info .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +
+
+help:  ## show this
+	@sed -n 's/^\([a-z]*\):.*  ## /\1\t/p' Makefile | while IFS=$$'\t' read -r name what; do \
+		printf 'make %-6s %s\n' "$$name" "$$what"; done
