@@ -8,7 +8,18 @@ from datetime import UTC, datetime
 from db.settings import Settings
 
 #: Libraries that tell at INFO what only their own developers need.
-_QUIET = ("httpx", "urllib3", "filelock", "alembic", "fsspec", "sqlalchemy", "transformers")
+_QUIET = (
+    "alembic",
+    "fsspec",
+    "filelock",
+    "httpx",
+    "sqlalchemy",
+    "transformers",
+    "urllib3",
+    # Our own line for a chunk says more than the two of Celery.
+    "celery.app.trace",
+    "celery.worker.strategy",
+)
 
 
 class JsonFormatter(logging.Formatter):
