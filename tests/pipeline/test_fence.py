@@ -24,7 +24,7 @@ def test_a_paused_worker_that_comes_back_writes_nothing(cluster: Cluster, tmp_pa
         still_held = cluster.rows("SELECT number FROM chunks WHERE state = 'leased'")
         assert still_held, f"the victim held a lease when it was paused (it had held {len(held)})"
         cluster.start_worker(LABELSTREAM_ENGINE="text-hash")
-        out, err = job.communicate(timeout=120)
+        _, err = job.communicate(timeout=120)
         assert job.returncode == 0, err
     finally:
         os.kill(paused.pid, signal.SIGCONT)

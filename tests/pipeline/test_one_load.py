@@ -11,7 +11,7 @@ from tests.cluster import Cluster, clean_environment
 ROWS = 3000
 
 
-@pytest.fixture()
+@pytest.fixture
 def many(tmp_path: Path) -> Path:
     path = tmp_path / "many.csv"
     path.write_text("text\n" + "".join(f"i feel number {n}\n" for n in range(ROWS)))

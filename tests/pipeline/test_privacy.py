@@ -16,7 +16,7 @@ SECRET_TEXT = "xylophonequartz"
 SECRET_PASSWORD = "p4ssw0rd-in-a-url"
 
 
-@pytest.fixture()
+@pytest.fixture
 def secret_csv(tmp_path: Path) -> Path:
     path = tmp_path / "secret.csv"
     rows = "".join(f"{n},{SECRET_TEXT} number {n}\n" for n in range(1, 601))

@@ -9,7 +9,7 @@ import pytest
 from tests.cluster import Cluster, wait_until
 
 
-@pytest.fixture()
+@pytest.fixture
 def many(tmp_path: Path) -> Path:
     path = tmp_path / "many.csv"
     path.write_text("id,text\n" + "".join(f"{n},text number {n}\n" for n in range(1, 5001)))

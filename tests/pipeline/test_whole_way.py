@@ -30,7 +30,7 @@ def write_csv(path: Path, texts: list[str]) -> Path:
     return path
 
 
-@pytest.fixture()
+@pytest.fixture
 def test_split(tmp_path: Path) -> tuple[Path, list[str], list[str]]:
     texts, labels = read_split("test.txt")
     return write_csv(tmp_path / "test.csv", texts), texts, labels
