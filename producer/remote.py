@@ -1,0 +1,152 @@
+"""URLs as sources, opened by fsspec, which is imported only here."""
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+from db.errors import UsageError, hide_password
+from producer.sources import SourceFile
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
+
+#: Bytes of one read where a file's content is its fingerprint.
+_HASH_BLOCK = 1 << 20
+
+#: Seconds without a byte after which a stream over HTTP counts as lost.
+_SILENCE_SECONDS = 60
+
+
+def remote_sources(url: str) -> list[SourceFile]:
+    """Return the files that a URL, or a glob on an object store, names.
+
+    Raises `UsageError` when the driver is not installed, nothing is there, or it cannot be reached.
+    """
+    filesystem, path = _filesystem(url)
+    if "*" not in path or _is_http(url):
+        return [_source(url, filesystem, path)]
+    try:
+        found = sorted(filesystem.glob(path))
+    except Exception as error:  # noqa: BLE001  (every driver raises its own kinds)
+        raise UsageError(f"{hide_password(url)} cannot be listed: {why(error)}") from None
+    if not found:
+        raise UsageError(f"{hide_password(url)} matches no file; check the pattern")
+    return [_source(_with_path(url, filesystem, each), filesystem, each) for each in found]
+
+
+def open_remote(source: SourceFile) -> Any:
+    """Open a URL for reading bytes; whoever reads it handles the driver's errors."""
+    filesystem, path = _filesystem(source.url)
+    return _open(filesystem, path, seekable=source.seekable)
+
+
+def _open(filesystem: "AbstractFileSystem", path: str, *, seekable: bool) -> Any:
+    if seekable:
+        return filesystem.open(path, "rb")
+    return filesystem.open(path, "rb", block_size=0)  # Of the HTTP driver: as one stream.
+
+
+def _filesystem(url: str) -> "tuple[AbstractFileSystem, str]":
+    from fsspec.core import url_to_fs
+
+    options: dict[str, Any] = {}
+    if _is_http(url):
+        from aiohttp import ClientTimeout
+
+        # The driver's own limit of 5 minutes is for the whole file, however large it is.
+        limit = ClientTimeout(total=None, sock_connect=_SILENCE_SECONDS, sock_read=_SILENCE_SECONDS)
+        options = {"client_kwargs": {"timeout": limit}}
+    name = hide_password(url)
+    try:
+        filesystem, path = url_to_fs(url, **options)
+    except ImportError as error:
+        raise UsageError(f"{name}: {_driver(url, error)}") from None
+    except ValueError:
+        scheme = url.split("://", 1)[0]
+        raise UsageError(f"{name}: nothing is known to read {scheme}:// with") from None
+    except Exception as error:  # noqa: BLE001  (every driver raises its own kinds)
+        raise UsageError(f"{name} cannot be opened: {why(error)}") from None
+    return filesystem, path
+
+
+def _source(url: str, filesystem: "AbstractFileSystem", path: str) -> SourceFile:
+    name = hide_password(url)
+    try:
+        info = filesystem.info(path)
+        if info.get("type") == "directory":
+            raise UsageError(f"{name} is a folder; name its files")
+        seekable = _takes_ranges(filesystem, path) if _is_http(url) else True
+        size = info.get("size")
+        fingerprint = _tag(info, size) or _content_hash(filesystem, path, seekable=seekable)
+    except FileNotFoundError:
+        raise UsageError(f"{name} does not exist; check the URL") from None
+    except PermissionError:
+        raise UsageError(f"no permission to read {name}; check your credentials") from None
+    except UsageError:
+        raise
+    except Exception as error:  # noqa: BLE001  (every driver raises its own kinds)
+        raise UsageError(f"{name} cannot be reached: {why(error)}") from None
+    return SourceFile(url=url, name=name, size=size, fingerprint=fingerprint, seekable=seekable)
+
+
+def _tag(info: dict[str, Any], size: int | None) -> str | None:
+    """Return what the server says to tell this content from another's."""
+    for kind in ("ETag", "etag", "Last-Modified", "LastModified", "last_modified", "updated"):
+        if info.get(kind):
+            return f"{kind.lower()}:{info[kind]} size:{size}"
+    return None
+
+
+def _content_hash(filesystem: "AbstractFileSystem", path: str, *, seekable: bool) -> str:
+    digest = hashlib.sha256()
+    with _open(filesystem, path, seekable=seekable) as file:
+        while block := file.read(_HASH_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _takes_ranges(filesystem: Any, path: str) -> bool:
+    """Ask an HTTP server for the first byte alone; the body of a whole file is not waited for."""
+    from fsspec.asyn import sync
+
+    async def ask() -> bool:
+        session = await filesystem.set_session()
+        headers = {"Range": "bytes=0-0", "Accept-Encoding": "identity"}
+        async with session.get(filesystem.encode_url(path), headers=headers) as response:
+            return bool(response.status == 206)
+
+    return bool(sync(filesystem.loop, ask))
+
+
+def _is_http(url: str) -> bool:
+    return url.split("://", 1)[0].lower() in ("http", "https")
+
+
+def _with_path(url: str, filesystem: "AbstractFileSystem", path: str) -> str:
+    """Return the URL of one match of a glob, with the credentials of the glob."""
+    scheme, rest = url.split("://", 1)
+    authority = rest.split("/", 1)[0]
+    if "@" in authority:
+        return f"{scheme}://{authority}/{path.lstrip('/')}"
+    return str(filesystem.unstrip_protocol(path))
+
+
+def _driver(url: str, error: ImportError) -> str:
+    """Return which package to install, from the driver's module in fsspec's register."""
+    from fsspec.registry import known_implementations
+
+    scheme = url.split("://", 1)[0].lower()
+    module = str(known_implementations.get(scheme, {}).get("class", "")).split(".")[0]
+    cause = error.__cause__
+    if module in ("", "fsspec"):
+        module = getattr(cause, "name", None) or getattr(error, "name", None) or f"fsspec[{scheme}]"
+    return f"reading {scheme}:// needs a driver; install it: pip install {module}"
+
+
+def why(error: BaseException) -> str:
+    """Return the cause without the foreign message, which may hold the URL with its secrets."""
+    status = getattr(error, "status", None)
+    if isinstance(status, int):
+        return f"the server answered {status}"
+    if isinstance(error, TimeoutError):
+        return "it did not answer in time"
+    return getattr(error, "strerror", None) or type(error).__name__

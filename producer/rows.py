@@ -1,0 +1,64 @@
+"""What the reader hands out: rows, rejected rows, and the place from which reading may go on."""
+
+from dataclasses import dataclass
+
+from db.errors import LabelstreamError
+
+
+class SourceError(LabelstreamError):
+    """A source broke off while it was read, after all that could be read (exit status 1)."""
+
+    exit_status = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A place between two rows; a new `Reader` that starts there goes on with the next row."""
+
+    #: Index into the resolved sources.
+    file: int
+    #: Bytes of that file before the place: of the decompressed stream where it is compressed, of its
+    #: UTF-8 where it is transcoded; rows of a Parquet file.
+    offset: int
+    #: Lines of that file before the place.
+    line: int
+    #: Row numbers given out before the place, over all files.
+    row: int
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One text to label; `row_number` counts from 1 over all files, rejected rows included."""
+
+    row_number: int
+    text: str
+    external_id: str | None
+    extra: dict[str, str | int | float | bool | None] | None
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedRow:
+    """A row that cannot be labelled: where it stands, why, and how it looked.
+
+    `line` is the physical line from 1 (of Parquet: the row). `reason` holds nothing of the row;
+    `raw` is escaped so that every database stores it, and at most 4 KB.
+    """
+
+    row_number: int
+    source_file: str
+    line: int
+    reason: str
+    raw: str
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """How the sources are to be read; None and `auto` are found out from the source."""
+
+    text_column: str | None = None
+    id_column: str | None = None
+    keep_columns: tuple[str, ...] = ()
+    format: str = "auto"
+    delimiter: str = "auto"
+    encoding: str = "utf-8"
+    limit: int | None = None
