@@ -190,14 +190,14 @@ def _max_rejects(text: str | None) -> str | None:
 
 
 def _waits(wait: bool | None, *, embedded: bool) -> bool:
-    from producer.screen import stdout_is_terminal
+    from producer.screen import is_at_terminal
 
     if embedded and wait is False:
         raise UsageError(
             "--no-wait needs workers that stay: in embedded mode the worker leaves with this "
             "command; leave --no-wait out, or set LABELSTREAM_BROKER_URL"
         )
-    return embedded or (stdout_is_terminal() if wait is None else wait)
+    return embedded or (is_at_terminal() if wait is None else wait)
 
 
 def _print_summary(outcome: Any, *, as_json: bool) -> None:

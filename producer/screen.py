@@ -128,6 +128,6 @@ def _duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{left:02}" if hours else f"{minutes}:{left:02}"
 
 
-def stdout_is_terminal() -> bool:
-    """Whether a person, rather than a program, reads stdout."""
-    return sys.stdout.isatty()
+def is_at_terminal() -> bool:
+    """Whether a person started this and may wait: stderr, where progress goes, or stdout is one."""
+    return sys.stderr.isatty() or sys.stdout.isatty()
