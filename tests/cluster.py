@@ -14,6 +14,7 @@ from sqlalchemy import text
 
 from db.ledger.workers import living_workers
 from db.migrate import upgrade
+from db.settings import Settings
 from db.store import Store
 
 BIN = Path(sys.executable).parent
@@ -109,9 +110,19 @@ class Cluster:
         out, err = process.communicate(timeout=timeout)
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
-    def ingest(self, *arguments: str | Path, **settings: str) -> Mapping[str, Any]:
+    def python_settings(self) -> Settings:
+        """Return the settings of these processes, for what runs in this one."""
+        given = {
+            name.removeprefix("LABELSTREAM_").lower(): value
+            for name, value in self.settings.items()
+        }
+        return Settings(_env_file=None, **given)  # type: ignore[arg-type]
+
+    def ingest(
+        self, *arguments: str | Path, timeout: float = 180, **settings: str
+    ) -> Mapping[str, Any]:
         """Run `producer ingest --json --wait`, which must succeed, and return its object."""
-        done = self.producer("ingest", *arguments, "--wait", "--json", **settings)
+        done = self.producer("ingest", *arguments, "--wait", "--json", timeout=timeout, **settings)
         assert done.returncode == 0, done.stderr + self.logs()[-3000:]
         result: Mapping[str, Any] = json.loads(done.stdout)
         return result

@@ -36,7 +36,7 @@ def _starter_in(store: Store, registry: Path) -> Version:
 
 
 @pytest.fixture(scope="session")
-def starter_sqlite(tmp_path_factory: pytest.TempPathFactory, registry: Path) -> Iterator[str]:
+def starter_sqlite(tmp_path_factory: pytest.TempPathFactory, registry: Path) -> str:
     """URL of a database whose starter is merged, to be copied and never written."""
     store = Store(f"sqlite:///{tmp_path_factory.mktemp('starter') / 'store.db'}")
     settings = Settings(_env_file=None, database_url=store.url, registry_dir=registry)
@@ -80,7 +80,7 @@ def starter_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]
 
 @pytest.fixture
 def cluster(tmp_path: Path, redis_url: str, starter_url: str, registry: Path) -> Iterator[Cluster]:
-    """A deployment without a worker, on SQLite and on PostgreSQL."""
+    """Make a deployment without a worker, on SQLite and on PostgreSQL."""
     cluster = Cluster(tmp_path, redis_url, starter_url, registry)
     yield cluster
     cluster.stop()
@@ -93,7 +93,7 @@ def hashing(
     starter_sqlite: str,
     registry: Path,
 ) -> Iterator[Cluster]:
-    """A deployment on SQLite with a worker whose label is a function of the text alone."""
+    """Make a deployment on SQLite with a worker whose label is a function of the text alone."""
     folder = tmp_path_factory.mktemp("hashing")
     # Its own Redis database: other tests empty the first one.
     broker = make_url(redis_server).set(database="1").render_as_string(hide_password=False)
