@@ -7,6 +7,7 @@ of the working folder, or as a file of that name in `/run/secrets`.
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -15,6 +16,9 @@ from db.errors import UsageError
 
 #: Where container platforms mount secrets; read only where it exists.
 SECRETS_DIR = Path("/run/secrets")
+
+#: Hosts of a broker that shares this machine's files.
+_LOCAL_HOSTS = {None, "", "localhost", "127.0.0.1", "::1"}
 
 EngineName = Literal["auto", "torch", "constant", "text-hash", "fixed-time"]
 
@@ -120,3 +124,16 @@ def open_home(settings: Settings) -> Path:
             "set LABELSTREAM_HOME_DIR to a folder that can"
         ) from None
     return home
+
+
+def check_addresses(settings: Settings) -> None:
+    """Raise `UsageError` for a broker that others reach beside a database that they do not."""
+    if settings.broker_url is None or settings.database_url is not None:
+        return
+    parts = urlsplit(settings.broker_url)
+    if "socket" in parts.scheme or parts.hostname in _LOCAL_HOSTS:
+        return
+    raise UsageError(
+        "LABELSTREAM_BROKER_URL names another machine but LABELSTREAM_DATABASE_URL is not set; "
+        "workers there could not reach a SQLite file here: set LABELSTREAM_DATABASE_URL"
+    )

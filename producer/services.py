@@ -14,9 +14,9 @@ from db.errors import ServiceUnavailable, UsageError, hide_password
 from db.ledger.jobs import ledger_id
 from db.ledger.workers import living_workers
 from db.migrate import check_revision, upgrade
-from db.settings import Settings
+from db.settings import Settings, check_addresses
 from db.store import Store, open_store
-from worker.celery import check_addresses, make_app
+from worker.celery import make_app
 from worker.embedded import Embedded
 from worker.outbox import CeleryOutbox
 from worker.preparing import prepare

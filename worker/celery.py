@@ -1,21 +1,17 @@
 """The Celery app: `celery -A worker worker` needs no further options."""
 
 from typing import Any
-from urllib.parse import urlsplit
 
 from celery import Celery
 from celery.signals import setup_logging, worker_init
 
 from db.defaults import QUEUE
-from db.errors import UsageError
 from db.settings import Settings, get_settings
 from worker.embedded import running_broker
 
 #: Seconds after which Redis hands an unacknowledged message to another worker. Long on purpose:
 #: the ledger is the only authority for retries, and it is much faster.
 _VISIBILITY_TIMEOUT_SECONDS = 3600
-
-_LOCAL_HOSTS = {None, "", "localhost", "127.0.0.1", "::1"}
 
 
 def make_app(broker_url: str | None, settings: Settings) -> Celery:
@@ -47,19 +43,6 @@ def make_app(broker_url: str | None, settings: Settings) -> Celery:
         task_send_sent_event=True,
     )
     return app
-
-
-def check_addresses(settings: Settings) -> None:
-    """Raise `UsageError` for a broker that others reach beside a database that they do not."""
-    if settings.broker_url is None or settings.database_url is not None:
-        return
-    parts = urlsplit(settings.broker_url)
-    if "socket" in parts.scheme or parts.hostname in _LOCAL_HOSTS:
-        return
-    raise UsageError(
-        "LABELSTREAM_BROKER_URL names another machine but LABELSTREAM_DATABASE_URL is not set; "
-        "workers there could not reach a SQLite file here: set LABELSTREAM_DATABASE_URL"
-    )
 
 
 def _worker_app() -> Celery:

@@ -2,12 +2,12 @@
 
 import logging
 import os
-import socket
 import sys
 import threading
 import time
 from typing import Any
 
+from celery import Celery
 from celery.signals import worker_ready, worker_shutdown, worker_shutting_down
 
 from db.defaults import RENEW_SECONDS
@@ -17,9 +17,8 @@ from db.ledger.sweeping import Sweeper, SweeperThread
 from db.ledger.workers import WorkerRecord, forget_worker, record_worker
 from db.migrate import check_revision
 from db.registry.versions import parse_ref, resolve
-from db.settings import Settings, get_settings
+from db.settings import Settings, check_addresses, get_settings
 from db.store import Store, open_store
-from worker.celery import app, check_addresses
 from worker.engine_thread import EngineThread
 from worker.keeper import LeaseKeeper
 from worker.labeling import ChunkLabeler
@@ -34,7 +33,9 @@ log = logging.getLogger(__name__)
 class Runtime:
     """What one worker process is made of; everything in it is made once, before the first task."""
 
-    def __init__(self, settings: Settings, store: Store, name: str, queues: list[str]) -> None:
+    def __init__(
+        self, settings: Settings, store: Store, app: Celery, name: str, queues: list[str]
+    ) -> None:
         self._store = store
         self._name = name
         self._queues = queues
@@ -121,6 +122,7 @@ def begin(sender: Any) -> None:
 
 
 def _make_runtime(settings: Settings, sender: Any) -> Runtime:
+    app = sender.app
     if app.conf.broker_url is None:
         raise UsageError(
             "no broker: set LABELSTREAM_BROKER_URL, or run `producer ingest FILE` beside this "
@@ -134,9 +136,9 @@ def _make_runtime(settings: Settings, sender: Any) -> Runtime:
     else:
         check_revision(store)
         ensure_starter(store, settings.registry)
-    name = f"{sender.hostname}/{os.getpid()}" if sender else f"{socket.gethostname()}/{os.getpid()}"
+    name = f"{sender.hostname}/{os.getpid()}"
     queues = sorted(app.amqp.queues.consume_from) or [app.conf.task_default_queue]
-    return Runtime(settings, store, name, queues)
+    return Runtime(settings, store, app, name, queues)
 
 
 @worker_ready.connect
