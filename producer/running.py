@@ -77,6 +77,12 @@ class JobRun:
                     self._tick()
                     time.sleep(_LOOK_SECONDS / 5)
                     state = get_job(self._store, self._job.id).state
+        except KeyboardInterrupt:
+            self._screen.warn(
+                f"job {self._job.id} is interrupted and loses nothing; the same command goes on "
+                f"with it, and this ends it: producer cancel {self._job.id}"
+            )
+            raise
         finally:
             sweeper.stop()
             self._writer.release()

@@ -1,6 +1,7 @@
 """What a producer does to its job: every step begins by proving that the job is still its own."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
@@ -8,7 +9,7 @@ from sqlalchemy import Connection, Update, func, insert, select, update
 
 from db.clock import db_now
 from db.defaults import LEASE_SECONDS
-from db.errors import JobFailed
+from db.errors import JobFailed, ServiceUnavailable
 from db.ledger.ending import OPEN_STATES
 from db.ledger.jobs import Production
 from db.ledger.payload import ChunkRows, pack
@@ -16,6 +17,9 @@ from db.schema import Chunk, Job, Reject
 from db.store import Store
 
 Result = TypeVar("Result")
+
+#: Seconds for which letting go of a job is tried.
+_RELEASE_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +100,21 @@ class JobWriter:
         self._set(state="failed", error=reason, source_exhausted=True, finished_at=db_now())
 
     def release(self) -> None:
-        """Let go of the job, so that another producer need not wait for the lease to run out."""
-        self._write(
-            update(Job)
-            .where(Job.id == self.job, Job.producer_token == self._token)
-            .values(producer_token=None, producer_lease_until=None)
-        )
+        """Let go of the job, so that another producer need not wait for the lease to run out.
+
+        Tries for a moment only: a lease that is not let go runs out.
+        """
+
+        def let_go() -> None:
+            with self._store.write() as connection:
+                connection.execute(
+                    update(Job)
+                    .where(Job.id == self.job, Job.producer_token == self._token)
+                    .values(producer_token=None, producer_lease_until=None)
+                )
+
+        with suppress(ServiceUnavailable):
+            self._store.retrying(let_go, seconds=_RELEASE_SECONDS)
 
     def open_chunks(self) -> int:
         """Return how many chunks of the job are queued or leased."""
