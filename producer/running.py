@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from db.errors import JobFailed, one_line
 from db.ledger.ending import end_if_complete, reject_limit
@@ -17,6 +17,8 @@ from producer.feeding import Feeder, Heartbeat
 from producer.rows import SourceError
 from producer.screen import Screen
 from producer.services import Services
+
+Result = TypeVar("Result")
 
 #: Seconds between two looks at a job's counts; a look that is slow makes the next ones rarer.
 _LOOK_SECONDS = 0.25
@@ -72,11 +74,11 @@ class JobRun:
         try:
             with Heartbeat(self._writer) as heartbeat:
                 self._feed(chunks, position, heartbeat)
-                state = end_if_complete(self._store, self._job.id)
+                state = self._patiently(lambda: end_if_complete(self._store, self._job.id))
                 while wait and state == "running":
                     self._tick()
                     time.sleep(_LOOK_SECONDS / 5)
-                    state = get_job(self._store, self._job.id).state
+                    state = self._patiently(lambda: get_job(self._store, self._job.id).state)
         except KeyboardInterrupt:
             self._screen.warn(
                 f"job {self._job.id} is interrupted and loses nothing; the same command goes on "
@@ -116,8 +118,10 @@ class JobRun:
         now = time.monotonic()
         if now < self._next_look:
             return
-        totals = job_totals(self._store, self._job.id)
-        mix = label_mix(self._store, self._job.id) if self._screen.shows_progress else {}
+        totals = self._patiently(lambda: job_totals(self._store, self._job.id))
+        mix: Mapping[str, int] = {}
+        if self._screen.shows_progress:
+            mix = self._patiently(lambda: label_mix(self._store, self._job.id))
         took = time.monotonic() - now
         self._next_look = now + max(_LOOK_SECONDS, took / _LOOK_SHARE)
         self._screen.update(totals, mix, self.progress())
@@ -145,7 +149,7 @@ class JobRun:
     def _look_for_workers(self, now: float) -> None:
         if self._said_alone:
             return
-        if living_workers(self._store, self._job.queue):
+        if self._patiently(lambda: living_workers(self._store, self._job.queue)):
             self._alone_since = None
             return
         if self._alone_since is None:
@@ -157,3 +161,6 @@ class JobRun:
                 f"no worker serves the queue {self._job.queue}; "
                 f"start one: celery -A worker worker{option}"
             )
+
+    def _patiently(self, transaction: Callable[[], Result]) -> Result:
+        return self._store.retrying(transaction, on_first_failure=self._screen.warn)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from celery import Celery
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
+from sqlalchemy.exc import DBAPIError
 
 from db.defaults import LOAD_LIMIT_SECONDS, QUEUE, START_TIMEOUT_SECONDS
 from db.errors import ServiceUnavailable, UsageError, hide_password
@@ -15,7 +16,7 @@ from db.ledger.jobs import ledger_id
 from db.ledger.workers import living_workers
 from db.migrate import check_revision, upgrade
 from db.settings import Settings, check_addresses
-from db.store import Store, open_store
+from db.store import Store, error_kind, open_store
 from worker.celery import make_app
 from worker.embedded import Embedded
 from worker.outbox import CeleryOutbox
@@ -63,6 +64,11 @@ def open_services(
         outbox = CeleryOutbox(app, ledger_id(store))
         _check_broker(app, outbox, str(settings.broker_url))
         yield Services(store, outbox)
+    except DBAPIError as error:
+        raise ServiceUnavailable(
+            f"database {store.name} failed ({error_kind(error)}); see that it runs and has room; "
+            "the job, if one began, goes on with the same command"
+        ) from None
     finally:
         store.close()
 
