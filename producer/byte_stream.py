@@ -64,7 +64,7 @@ class StoredBytes:
 
 def _open(source: SourceFile) -> Any:
     if not source.remote:
-        return open(source.url, "rb", buffering=0)  # noqa: SIM115
+        return open(source.url, "rb", buffering=0)
     from producer.remote import open_remote
 
     return open_remote(source)

@@ -70,6 +70,25 @@ def read_sample(source: SourceFile, compression: str | None, wanted: Encoding) -
     return Sample(raw[mark:], complete, encoding, mark)
 
 
+def encoding_notes(sample: Sample, wanted: Encoding, source: str) -> list[str]:
+    """Return what a person should be told of how a source is encoded."""
+    found = sample.encoding
+    if found.name != wanted.name:
+        return [f"{source} is read as {found.name}, as its byte-order mark says"]
+    if found.name == "utf-8" and not _is_utf8(sample.whole_lines):
+        advice = "if there are many, try --encoding latin-1 or cp1252"
+        return [f"{source} has rows that are not valid utf-8, which are rejected; {advice}"]
+    return []
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def _beginning(source: SourceFile, compression: str | None) -> tuple[bytes, bool]:
     pieces: list[bytes] = []
     size = 0

@@ -124,7 +124,9 @@ class LineWindow:
     def lines(self) -> list[bytes]:
         """The lines with their line ends."""
         if self._lines is None:
-            self._lines = [self._block.data] if self._block.cut else self._block.data.splitlines(True)
+            self._lines = (
+                [self._block.data] if self._block.cut else self._block.data.splitlines(True)
+            )
         return self._lines
 
     def load(self) -> Block | None:

@@ -1,0 +1,125 @@
+"""The rows of a CSV or TSV file.
+
+Blocks without a quote, a NUL or an undecodable byte, which is most of them, are decoded and split as
+a whole; the others line by line, and rows with quotes field by field. Lines with nothing on them are
+no rows, between rows as at the end.
+"""
+
+from collections.abc import Iterator
+
+from producer.columns import Columns
+from producer.formats.csv_parsing import Broken, Fields, RowParser
+from producer.formats.head import Head
+from producer.formats.making import MAX_ID_CHARACTERS, NUL, ROW_TOO_LONG, Extra, RowMaker, invalid
+from producer.lines import Block, LineWindow
+from producer.rows import RejectedRow, Row
+
+
+class CsvRows:
+    """Reads rows off a window of lines."""
+
+    def __init__(self, window: LineWindow, head: Head, columns: Columns, maker: RowMaker) -> None:
+        self._window = window
+        self._maker = maker
+        self._codec = head.encoding.codec
+        self._encoding = head.encoding.name
+        self._delimiter = head.delimiter
+        self._separator = head.delimiter.encode(self._codec)
+        self._width = len(head.names)
+        self._text = head.names.index(columns.text)
+        self._id = -1 if columns.id is None else head.names.index(columns.id)
+        self._keep = tuple((name, head.names.index(name)) for name in columns.keep)
+        self._parser = RowParser(window, self._separator, self._width)
+
+    def __iter__(self) -> Iterator[Row | RejectedRow]:
+        window = self._window
+        while (block := window.load()) is not None:
+            lines = self._plain_lines(block)
+            yield from self._careful() if lines is None else self._fast(lines)
+
+    def _plain_lines(self, block: Block) -> list[str] | None:
+        """Return the lines of a block in which nothing needs care, else None."""
+        data = block.data
+        if block.cut or b'"' in data or b"\0" in data:
+            return None
+        try:
+            text = data.decode(self._codec)
+        except UnicodeDecodeError:
+            return None
+        if "\r" in text:
+            text = text.replace("\r\n", "\n").replace("\r", "\n")
+        lines = text.split("\n")
+        if not lines[-1]:
+            lines.pop()
+        return lines
+
+    def _fast(self, lines: list[str]) -> Iterator[Row | RejectedRow]:
+        window, maker, delimiter = self._window, self._maker, self._delimiter
+        width, text_at, id_at, keep = self._width, self._text, self._id, self._keep
+        before = window.first_line
+        for index, line in enumerate(lines, 1):
+            window.index = index
+            # Never many more fields than are needed: a row may be one of millions of delimiters.
+            fields = line.split(delimiter, width)
+            if len(fields) == width:
+                text = fields[text_at]
+                identifier = fields[id_at] or None if id_at >= 0 else None
+                if (
+                    text
+                    and not text.isspace()
+                    and (identifier is None or len(identifier) <= MAX_ID_CHARACTERS)
+                ):
+                    number = maker.number = maker.number + 1
+                    extra: Extra = {name: fields[at] for name, at in keep} if keep else None
+                    yield Row(number, text, identifier, extra)
+                else:
+                    yield maker.row(text, identifier, None, before + index, line)
+            elif line:
+                count = line.count(delimiter) + 1
+                yield maker.reject(before + index, self._miscounted(count), line)
+
+    def _careful(self) -> Iterator[Row | RejectedRow]:
+        window, maker = self._window, self._maker
+        lines = window.lines
+        while window.index < len(lines):
+            window.forget_read_lines()
+            index = window.index
+            line = lines[index]
+            number = window.first_line + index + 1
+            if index in window.cut:
+                window.index += 1
+                yield maker.reject(number, ROW_TOO_LONG, line)
+            elif b'"' in line:
+                parsed = self._parser.row()
+                if isinstance(parsed, Broken):
+                    blamed = window.first_line + parsed.index + 1
+                    yield maker.reject(blamed, parsed.reason, lines[parsed.index])
+                else:
+                    yield self._made(parsed, number, b"".join(lines[index : window.index]))
+            else:
+                window.index += 1
+                content = line.rstrip(b"\r\n")
+                if content:
+                    fields = content.split(self._separator, self._width)
+                    count = len(fields)
+                    if count > self._width:
+                        count = content.count(self._separator) + 1
+                    yield self._made(Fields(fields, count), number, content)
+
+    def _made(self, fields: Fields, line: int, raw: bytes) -> Row | RejectedRow:
+        if b"\0" in raw:
+            return self._maker.reject(line, NUL, raw)
+        try:
+            raw.decode(self._codec)
+            if fields.count != self._width:
+                return self._maker.reject(line, self._miscounted(fields.count), raw)
+            values = [value.decode(self._codec) for value in fields.values]
+        except UnicodeDecodeError:
+            return self._maker.reject(line, invalid(self._encoding), raw)
+        identifier = values[self._id] or None if self._id >= 0 else None
+        extra: Extra = {name: values[at] for name, at in self._keep} if self._keep else None
+        return self._maker.row(values[self._text], identifier, extra, line, raw)
+
+    def _miscounted(self, count: int) -> str:
+        kind = "few" if count < self._width else "many"
+        return f"too {kind} fields: {count} of {self._width}"
