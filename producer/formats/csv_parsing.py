@@ -47,9 +47,6 @@ class RowParser:
         self._window = window
         self._delimiter = delimiter
         self._kept = width + 1
-        # Lines of the file, from and to, in which no quote closes a field that was open before
-        # them: many unclosed quotes near each other do not have the same lines searched again.
-        self._open_lines = (0, 0)
 
     def row(self) -> Fields | Broken:
         """Read the row at the window's index and move the index past it."""
@@ -106,14 +103,10 @@ class RowParser:
         if close >= 0:
             return opened, close
         size = len(lines[opened]) - start
-        base = window.first_line
         at = opened + 1
+        # A line that leaves a field open has an odd run of quotes, which ends this search: however
+        # many rows are broken, a line is searched once for a row before it.
         while True:
-            known_from, known_to = self._open_lines
-            if known_from <= base + at < known_to:
-                skipped = min(known_to - base, opened + MAX_FIELD_LINES)
-                size += sum(map(len, lines[at:skipped]))
-                at = max(at, skipped)
             if at - opened >= MAX_FIELD_LINES:
                 return FIELD_OF_TOO_MANY_LINES
             if size > MAX_FIELD_BYTES:
@@ -125,13 +118,8 @@ class RowParser:
             close = _closing_quote(lines[at], 0)
             if close >= 0:
                 return at, close
-            self._remember_open(base + at)
             size += len(lines[at])
             at += 1
-
-    def _remember_open(self, line: int) -> None:
-        known_from, known_to = self._open_lines
-        self._open_lines = (known_from if line == known_to else line, line + 1)
 
 
 def _closing_quote(line: bytes, start: int) -> int:
