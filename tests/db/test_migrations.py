@@ -1,0 +1,101 @@
+"""The tables come from migrations alone, and a database that does not fit is refused."""
+
+import subprocess
+import sys
+from functools import partial
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+
+from db.errors import ServiceUnavailable
+from db.migrate import check_revision, current_revision, newest_revision, upgrade
+from db.schema import Base
+from db.store import Store
+from tests.cluster import clean_environment
+from tests.db.at_once import at_once
+from tests.db.ledger_parts import change, value
+
+
+@pytest.fixture
+def empty(database_url: str) -> Store:
+    return Store(database_url)
+
+
+def test_the_migrations_make_what_the_schema_says(store: Store) -> None:
+    with store.read() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, Base.metadata) == []
+
+
+def test_a_second_upgrade_does_nothing(empty: Store) -> None:
+    assert upgrade(empty) is True
+    ledger = value(empty, "SELECT id FROM ledger")
+    assert upgrade(empty) is False
+    assert value(empty, "SELECT id FROM ledger") == ledger
+    assert current_revision(empty) == newest_revision()
+    empty.close()
+
+
+def test_of_two_upgrades_at_once_one_migrates_and_neither_fails(database_url: str) -> None:
+    stores = [Store(database_url) for _ in range(4)]
+    outcomes = at_once([partial(upgrade, store) for store in stores])
+    assert all(isinstance(outcome, bool) for outcome in outcomes), outcomes
+    assert value(stores[0], "SELECT count(*) FROM ledger") == 1
+    check_revision(stores[0])
+    for store in stores:
+        store.close()
+
+
+def test_a_newer_database_is_refused_and_left_alone(store: Store) -> None:
+    change(store, "UPDATE alembic_version SET version_num = '9999'")
+    for refuse in (upgrade, check_revision):
+        with pytest.raises(ServiceUnavailable, match="migrated by a newer Labelstream"):
+            refuse(store)
+    assert current_revision(store) == "9999"
+
+
+def test_a_database_without_tables_is_refused_with_advice(empty: Store) -> None:
+    with pytest.raises(ServiceUnavailable, match="has no tables yet; run: python -m db upgrade"):
+        check_revision(empty)
+    empty.close()
+
+
+def run_upgrade(url: str, *options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "db", "upgrade", *options],
+        env=clean_environment(LABELSTREAM_DATABASE_URL=url),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_the_command_migrates_and_says_so(database_url: str) -> None:
+    missing = run_upgrade(database_url, "--check")
+    assert missing.returncode == 2
+    assert "no tables yet" in missing.stderr
+    first, second = run_upgrade(database_url), run_upgrade(database_url)
+    assert (first.returncode, second.returncode) == (0, 0)
+    assert ": migrated (revision" in first.stdout
+    assert ": already up to date (revision" in second.stdout
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("mysql://me:s3cret@localhost/none", "mysql is not supported"),
+        ("s3cret", "cannot be read"),
+        ("sqlite://", "in memory"),
+        ("sqlite:////dev/null/s3cret/store.db", "folder of the database cannot be made"),
+    ],
+)
+def test_a_database_that_cannot_be_used_is_one_line_and_status_2(url: str, says: str) -> None:
+    done = run_upgrade(url)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert done.stderr.startswith("error: ")
+    assert says in done.stderr
+    if "@" in url:
+        assert "s3cret" not in done.stderr
