@@ -15,7 +15,7 @@ _GZIP_STEP = 1 << 16
 
 #: Compressed bytes given to zstd at once: its blocks of 128 KiB take 4 bytes at the least, and its
 #: decompressor has no limit for what one call may return.
-_ZSTD_STEP = 1 << 10
+_ZSTD_STEP = 1 << 8
 
 _GZIP_HEAD = b"\x1f\x8b"
 _ZSTD_HEAD = b"\x28\xb5\x2f\xfd"
@@ -119,17 +119,19 @@ class Unzstd(_Unpacked):
         self._failure = zstandard.ZstdError
         self._frame: Any = None
         self._begun = False
+        self._at = 0  # What of `_waiting` was given to the frame.
 
     def _step(self) -> bytes | None:
-        if not self._waiting:
-            self._waiting = self._stream.read(_COMPRESSED_BYTES)
+        if self._at == len(self._waiting):
+            self._waiting, self._at = self._stream.read(_COMPRESSED_BYTES), 0
             if not self._waiting:
                 if self._frame is not None:
                     raise _truncated(self._name)
                 return None
         if self._frame is None:
             self._frame = self._new()
-        step, self._waiting = self._waiting[:_ZSTD_STEP], self._waiting[_ZSTD_STEP:]
+        step = self._waiting[self._at : self._at + _ZSTD_STEP]
+        self._at += len(step)
         foreign = not self._begun and not step.startswith(_ZSTD_HEAD[: len(step)])
         self._begun = True
         try:
@@ -137,7 +139,7 @@ class Unzstd(_Unpacked):
         except self._failure:
             raise _not(self._name, "zstd") if foreign else _damaged(self._name) from None
         if self._frame.eof:
-            self._waiting = self._frame.unused_data + self._waiting
+            self._at -= len(self._frame.unused_data)
             self._frame = None
         return data
 

@@ -55,6 +55,7 @@ class RowParser:
         lines = window.lines
         line, position, values, count, spanning = lines[at], 0, [], 0, -1
         end = len(line.rstrip(b"\r\n"))
+        size = len(line)
         while True:
             count += 1
             if line.startswith(b'"', position):
@@ -71,7 +72,8 @@ class RowParser:
                     spanning = opened
                     line = lines[at]
                     end = len(line.rstrip(b"\r\n"))
-                    if sum(map(len, lines[first : at + 1])) > MAX_ROW_BYTES:
+                    size += sum(map(len, lines[opened + 1 : at + 1]))
+                    if size > MAX_ROW_BYTES:
                         window.index = at + 1
                         return Broken(ROW_TOO_LONG, first)
                 stop = close + 1
