@@ -1,16 +1,32 @@
 """Texts into ids, by the Rust tokenizer, in flat arrays."""
 
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from db.errors import RegistryError
+
+if TYPE_CHECKING:
+    from tokenizers import Encoding
+
 #: Characters of a long text that are encoded at first, for each token that is wanted. Words of
-#: English have about 6 characters and 1.3 tokens; eight times as much is nearly always enough.
+#: English have about 6 characters and 1.3 tokens; six times as much is nearly always enough.
 _CHARACTERS_A_TOKEN = 32
+
+#: By how much a head grows that turned out too short. A text without any word's end is read
+#: whole at last; then all heads before it cost a seventh of that.
+_GROWTH = 8
+
+#: Whole words that must stand between the tokens that are kept and the end of a head: where a
+#: head was cut, the last word is broken, and the mark before it may be read in another way.
+_SPARE_WORDS = 2
 
 
 @dataclass(frozen=True)
@@ -41,53 +57,80 @@ class EncodedRows:
         """Put rows of ids together."""
         offsets = np.zeros(len(rows) + 1, dtype=np.int64)
         np.cumsum([len(row) for row in rows], out=offsets[1:])
-        flat = np.fromiter((token for row in rows for token in row), np.int32, int(offsets[-1]))
+        flat = np.fromiter(chain.from_iterable(rows), np.int32, int(offsets[-1]))
         return cls(flat, offsets, np.asarray(truncated, dtype=np.bool_))
 
 
 class TokenizerEncoder:
-    """The model's own tokenizer, with its special tokens, cut to `max_length` tokens."""
+    """The model's own tokenizer, with its special tokens, cut to `max_length` tokens.
+
+    `folder` holds tokenizer.json, and beside it the model's config.json. Raises `RegistryError`
+    if the tokenizer cannot be read.
+    """
 
     def __init__(self, folder: Path, max_length: int) -> None:
         # Its own threads would fight with the engine's for the cores; callers are threads already.
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         from tokenizers import Tokenizer
 
-        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        path = folder / "tokenizer.json"
+        try:
+            self._tokenizer = Tokenizer.from_file(str(path))
+        except Exception:  # noqa: BLE001  (the library raises nothing narrower)
+            raise RegistryError(f"the tokenizer {path} cannot be read") from None
+        #: The id that fills short rows. It is masked, but some models (RoBERTa) count positions
+        #: by it, so that it must be theirs.
+        self.padding_id: int = _padding_id(folder, self._tokenizer.padding)
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(max_length=max_length)
-        self._max_length = max_length
-        padding = (
-            self._tokenizer.token_to_id(token) for token in ("[PAD]", "<pad>", "<|endoftext|>")
-        )
-        #: Rows are masked where they are filled, so that any id would do.
-        self.padding_id: int = next((number for number in padding if number is not None), 0)
+        self._head_characters = max_length * _CHARACTERS_A_TOKEN
 
     def encode(self, texts: list[str]) -> EncodedRows:
-        """Return the ids of `texts`.
+        """Return the ids of `texts`, the same as if every text were encoded whole.
 
-        Of a long text only a head is encoded, one that is sure to hold `max_length` tokens: a
-        text of a megabyte must not take a second.
+        Of a long text only a head is encoded, one that is sure to hold all tokens that are kept:
+        a text of a megabyte must not take a second. The interpreter lock is free meanwhile.
         """
-        budget = self._max_length * _CHARACTERS_A_TOKEN
-        heads = [text if len(text) <= budget else _head(text, budget) for text in texts]
-        encodings = self._tokenizer.encode_batch_fast(heads)
-        rows = [encoding.ids for encoding in encodings]
-        truncated = [bool(encoding.overflowing) for encoding in encodings]
+        size = self._head_characters
+        short = [text if len(text) <= size else "" for text in texts]
+        encodings = self._tokenizer.encode_batch_fast(short)
         for index, text in enumerate(texts):
-            size = budget
-            while not truncated[index] and len(heads[index]) < len(text):
-                size *= 4
-                heads[index] = _head(text, size)
-                encoding = self._tokenizer.encode(heads[index])
-                rows[index] = encoding.ids
-                truncated[index] = bool(encoding.overflowing)
-        return EncodedRows.from_lists(rows, truncated)
+            if len(text) > size:
+                encodings[index] = self._encode_long(text)
+        return EncodedRows.from_lists(
+            [encoding.ids for encoding in encodings],
+            [bool(encoding.overflowing) for encoding in encodings],
+        )
+
+    def _encode_long(self, text: str) -> "Encoding":
+        size = self._head_characters
+        while size < len(text):
+            encoding = self._tokenizer.encode(text[:size])
+            if _holds_whole_words(encoding):
+                return encoding
+            size *= _GROWTH
+        return self._tokenizer.encode(text)
 
 
-def _head(text: str, size: int) -> str:
-    """Return the beginning of `text`, about `size` characters, cut where a word ends if it can."""
-    if len(text) <= size:
-        return text
-    cut = max(text.rfind(" ", size // 2, size), text.rfind("\n", size // 2, size))
-    return text[: cut if cut > 0 else size]
+def _holds_whole_words(encoding: "Encoding") -> bool:
+    """Whether the kept tokens end some words before the head does, out of reach of its cut."""
+    overflowing = encoding.overflowing
+    if not overflowing:
+        return False
+    return _last_word(encoding) + _SPARE_WORDS <= _last_word(overflowing[-1])
+
+
+def _last_word(encoding: "Encoding") -> int:
+    # Special tokens belong to no word.
+    return max((word for word in encoding.word_ids if word is not None), default=0)
+
+
+def _padding_id(folder: Path, padding: dict[str, object] | None) -> int:
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        config = {}
+    for found in (config.get("pad_token_id"), (padding or {}).get("pad_id")):
+        if isinstance(found, int):
+            return found
+    return 0
