@@ -37,8 +37,11 @@ MESSAGE_VERSION = 1
 #: Longest `raw` of a reject, in characters after escaping.
 REJECT_RAW_CHARACTERS = 4096
 
+#: Longest `id_scope`, in characters; an entry of an index of PostgreSQL has room for 2,704 bytes.
+SCOPE_CHARACTERS = 300
+
 #: Seconds within which a service that cannot be reached at the start is given up.
-START_TIMEOUT_SECONDS = 20.0
+START_TIMEOUT_SECONDS = 10.0
 
 #: Seconds for which a connection lost in the middle of a job is tried again.
 LOST_CONNECTION_SECONDS = 300.0

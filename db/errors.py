@@ -4,7 +4,6 @@ import os
 import re
 import sys
 from typing import TYPE_CHECKING, NoReturn
-from urllib.parse import urlsplit, urlunsplit
 
 if TYPE_CHECKING:
     from typer import Typer
@@ -35,26 +34,31 @@ class JobFailed(LabelstreamError):
     exit_status = 1
 
 
-#: A password inside a URL that stands in free text; the greedy part ends at the last "@".
-_PASSWORD_IN_TEXT = re.compile(r"(?P<head>[a-zA-Z][\w+.-]*://[^\s:/@]*):[^\s/]*@")
+#: A URL's password, in free text: all between `user:` and the last `@` before a blank, for it may
+#: hold a slash that its writer forgot to escape. `host:80/` begins no password, but for services
+#: whose paths hold no `@` there is no such doubt.
+_PASSWORDS = (
+    re.compile(r"(?i)(?P<head>(?:rediss?|postgres(?:ql)?)(?:\+\w+)*://[^\s:/]*):\S*@"),
+    re.compile(r"(?P<head>\b[a-zA-Z][\w+.-]*://[^\s:/]*):(?!\d{1,5}(?:[/?#]|$))\S*@"),
+    re.compile(r"(?P<head>\b[a-zA-Z][\w+.-]*://[^\s:/]*):[^\s/]*@"),
+)
+
+#: A credential in the query of a URL.
+_SECRET_IN_QUERY = re.compile(
+    r"(?P<head>[?&](?:[^=&#\s]*(?:password|passwd|token|secret|signature|sig|credential|key)"
+    r"[^=&#\s]*)=)[^&#\s'\"]*",
+    re.IGNORECASE,
+)
 
 
 def hide_password(url: str) -> str:
-    """Return `url` with user secrets replaced: the password, and credentials in its query."""
-    parts = urlsplit(url)
-    if not parts.scheme or not parts.netloc:
-        return url
-    netloc = parts.netloc
-    if "@" in netloc:
-        credentials, host = netloc.rsplit("@", 1)
-        user = credentials.split(":", 1)[0]
-        netloc = f"{user}:***@{host}" if ":" in credentials else f"{user}@{host}"
-    query = re.sub(
-        r"(?i)((?:^|&)(?:[^=&]*(?:password|passwd|token|secret|signature|sig|credential|key)[^=&]*)=)[^&]*",
-        r"\1***",
-        parts.query,
-    )
-    return urlunsplit((parts.scheme, netloc, parts.path, query, parts.fragment))
+    """Return `url` with user secrets replaced: passwords, and credentials in its query.
+
+    Text around URLs is kept, so this serves for messages that name some.
+    """
+    for password in _PASSWORDS:
+        url = password.sub(r"\g<head>:***@", url)
+    return _SECRET_IN_QUERY.sub(r"\g<head>***", url)
 
 
 def one_line(error: BaseException) -> str:
@@ -65,7 +69,7 @@ def one_line(error: BaseException) -> str:
     """
     text = str(error).strip()
     first = text.splitlines()[0].strip() if text else type(error).__name__
-    return _PASSWORD_IN_TEXT.sub(r"\g<head>:***@", first)
+    return hide_password(first)
 
 
 def run_command(app: "Typer") -> None:
@@ -87,6 +91,9 @@ def run_command(app: "Typer") -> None:
     except Exception as error:
         if type(error).__name__ == "Abort":
             _end("interrupted", 130)
+        if hasattr(error, "connection_invalidated"):
+            # SQLAlchemy's, known by its form: importing it only to ask would slow every command.
+            _end(f"error: the database failed ({type(error).__name__}); see that it runs", 2)
         # What the command-line library raises for arguments that do not fit.
         if not hasattr(error, "format_message"):
             raise

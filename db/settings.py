@@ -36,9 +36,11 @@ class Settings(BaseSettings):
     )
 
     database_url: str | None = Field(
-        None, description="SQLAlchemy URL of the store; unset: SQLite in HOME_DIR"
+        None, repr=False, description="SQLAlchemy URL of the store; unset: SQLite in HOME_DIR"
     )
-    broker_url: str | None = Field(None, description="Redis URL of the queue; unset: embedded mode")
+    broker_url: str | None = Field(
+        None, repr=False, description="Redis URL of the queue; unset: embedded mode"
+    )
     home_dir: Path = Field(
         Path(".labelstream"), description="folder of the embedded mode: database, registry, locks"
     )

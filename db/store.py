@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import orjson
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -29,9 +29,10 @@ LONGEST_PAUSE_SECONDS = 5.0
 
 #: SQLSTATE classes and codes of PostgreSQL after which the same transaction may succeed: lost
 #: connection (08), deadlock and serialisation failure (40), disk full and too many connections
-#: (53), shutdown (57P), lock not available (55P03), read-only transaction (25006).
-_PASSING_CLASSES = ("08", "40", "53", "57P")
-_PASSING_CODES = ("55P03", "25006")
+#: (53), cancelled by a time limit or an administrator (57014), shutdown (57P), input or output
+#: failed (58), lock not available (55P03), read-only transaction (25006).
+_PASSING_CLASSES = ("08", "40", "53", "57P", "58")
+_PASSING_CODES = ("55P03", "25006", "57014")
 
 #: Result codes of SQLite after which the same transaction may succeed.
 _PASSING_SQLITE = {
@@ -79,6 +80,7 @@ class Store:
                 raise UsageError("a database in memory loses every row; name a file")
             Path(str(parsed.database)).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.engine = self._make_engine()
+        event.listen(self.engine, "handle_error", _withhold_values)
 
     def _make_engine(self) -> Engine:
         common: dict[str, Any] = {
@@ -174,9 +176,7 @@ class Store:
                     connection.exec_driver_sql("SELECT 1")
                 return
             except DBAPIError as error:
-                if not isinstance(error, OperationalError | InterfaceError) or (
-                    time.monotonic() + pause > deadline
-                ):
+                if not _may_come_up(error) or time.monotonic() + pause > deadline:
                     raise ServiceUnavailable(
                         f"database {self.name} cannot be used: {connection_error(error)}; "
                         "check LABELSTREAM_DATABASE_URL and that the database runs"
@@ -214,6 +214,14 @@ def may_pass(error: DBAPIError) -> bool:
     return isinstance(error, OperationalError | InterfaceError)
 
 
+def _may_come_up(error: DBAPIError) -> bool:
+    """Whether connecting may succeed a little later: a server starts, a file is held by another."""
+    code = getattr(error.orig, "sqlite_errorcode", None)
+    if code is not None:
+        return (code & 0xFF) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+    return isinstance(error, OperationalError | InterfaceError)
+
+
 def error_kind(error: DBAPIError) -> str:
     """Name `error` without anything of the statement or its values, which may be a row's text."""
     code = getattr(error.orig, "sqlite_errorname", None) or getattr(error.orig, "sqlstate", None)
@@ -223,6 +231,14 @@ def error_kind(error: DBAPIError) -> str:
 def connection_error(error: DBAPIError) -> str:
     """Tell why connecting failed; no statement was sent, so the driver's words hold no text."""
     return one_line(error.orig) if error.orig else error_kind(error)
+
+
+def _withhold_values(context: ExceptionContext) -> None:
+    # PostgreSQL tells the failing row after the first line, and `hide_parameters` hides only what
+    # SQLAlchemy itself adds.
+    for error in (context.original_exception, context.sqlalchemy_exception):
+        if error is not None and error.args and isinstance(error.args[0], str):
+            error.args = (error.args[0].partition("\n")[0], *error.args[1:])
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:

@@ -69,8 +69,10 @@ def dry_run(request: IngestRequest, settings: Settings, screen: Screen) -> DryRu
     `JobFailed` if the source breaks off.
     """
     reference = parse_ref(request.model)
-    reader = open_reader(resolve_sources(request.sources), request.read, START, screen)
+    reader = open_reader(resolve_sources(request.sources), request.read, START)
     with open_services(settings, queue=request.queue, say=screen.say) as services:
+        for note in reader.notes:
+            screen.say(note)
         check_model(services.store, reference)
         new = NewJob(
             source="dry run",

@@ -58,8 +58,10 @@ def ingest(request: IngestRequest, settings: Settings, screen: Screen) -> Outcom
     """
     reference = parse_ref(request.model)
     sources = resolve_sources(request.sources)
-    reader = open_reader(sources, request.read, START, screen)
+    reader = open_reader(sources, request.read, START)
     with open_services(settings, queue=request.queue, say=screen.say) as services:
+        for note in reader.notes:
+            screen.say(note)
         check_model(services.store, reference)
         new = _new_job(request, sources, reader.options, reference)
         beginning = begin_job(services.store, new, again=request.again, say=screen.say)
@@ -72,22 +74,17 @@ def ingest(request: IngestRequest, settings: Settings, screen: Screen) -> Outcom
         if beginning.continued:
             start = Position(**beginning.job.position)
             screen.say(f"continuing job {beginning.job.id} after row {start.row:,}")
-            reader = open_reader(sources, request.read, start, screen=None)
+            reader = open_reader(sources, request.read, start)
         else:
             screen.say(f"job {beginning.job.id}: {new.source} with {reference}")
         _run(services, beginning, reader, request, screen)
         return Outcome(finish(services.store, beginning.job, wait=request.wait))
 
 
-def open_reader(
-    sources: list[SourceFile], options: ReadOptions, start: Position, screen: Screen | None
-) -> Reader:
-    """Open the sources and check what can be checked before the first row; tell what was found."""
+def open_reader(sources: list[SourceFile], options: ReadOptions, start: Position) -> Reader:
+    """Open the sources and check what can be checked before the first row."""
     reader = Reader(sources, options, start)
     reader.open()
-    for note in reader.notes if screen is not None else ():
-        assert screen is not None  # noqa: S101
-        screen.say(note)
     return reader
 
 

@@ -11,6 +11,7 @@ from rich.progress import (
     BarColumn,
     Progress,
     SpinnerColumn,
+    TaskID,
     TaskProgressColumn,
     TextColumn,
 )
@@ -32,7 +33,7 @@ class Screen(AbstractContextManager["Screen"]):
         self._console = Console(stderr=True, highlight=False)
         self._quiet = quiet
         self._bar: Progress | None = None
-        self._task = None
+        self._task: TaskID | None = None
         self._started: float | None = None
         self._labeled_before = 0
         self._next_line = 0.0

@@ -1,16 +1,17 @@
 """Jobs: making one, finding it again by its identity, and who produces it."""
 
+import hashlib
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, case, false, insert, or_, select, update
+from sqlalchemy import Connection, Row, case, false, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from db.clock import db_now
-from db.defaults import LEASE_SECONDS
+from db.defaults import LEASE_SECONDS, SCOPE_CHARACTERS
 from db.errors import UsageError
 from db.schema import Job, LedgerIdentity
 from db.store import Store
@@ -71,14 +72,18 @@ def ledger_id(store: Store) -> str:
 def create_job(store: Store, new: NewJob, producer: str) -> Production:
     """Make a running job that `producer` may add chunks to.
 
-    Raises `AlreadyRunning` if one with the same identity runs.
+    Raises `AlreadyRunning` if one with the same identity runs, and `UsageError` if the parent, whose
+    texts it reads, was purged meanwhile.
     """
     token = secrets.token_hex(16)
     values: dict[str, Any] = {name: getattr(new, name) for name in NewJob.__dataclass_fields__}
     values["options"] = dict(new.options)
     values["position"] = dict(new.position)
+    values["id_scope"] = short_scope(new.id_scope)
     try:
         with store.write() as connection:
+            if new.parent_job is not None:
+                _keep_from_purge(connection, new.parent_job)
             job_id = connection.scalar(
                 insert(Job)
                 .values(
@@ -94,6 +99,21 @@ def create_job(store: Store, new: NewJob, producer: str) -> Production:
         raise AlreadyRunning from None
     assert job_id is not None  # noqa: S101
     return Production(job_id, token)
+
+
+def short_scope(scope: str) -> str:
+    """Return `scope`, its end replaced by a hash where it is longer than an index can hold."""
+    if len(scope) <= SCOPE_CHARACTERS:
+        return scope
+    digest = hashlib.blake2b(scope.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    return f"{scope[: SCOPE_CHARACTERS - len(digest) - 2]}… {digest}"
+
+
+def _keep_from_purge(connection: Connection, parent: int) -> None:
+    # A purge locks the job that it empties, and looks for readers after that.
+    state = connection.scalar(select(Job.state).where(Job.id == parent).with_for_update(read=True))
+    if state == "purged":
+        raise UsageError(f"job {parent} was purged: its texts are gone")
 
 
 def take_over(

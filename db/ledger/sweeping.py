@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 
-from sqlalchemy import and_, exists, func, or_, select, update
+from sqlalchemy import and_, exists, func, or_, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 
@@ -102,10 +102,17 @@ class Sweeper:
         return holder == self._holder
 
     def _expire_leases(self) -> int:
+        ran_out = (
+            select(Chunk.job_id, Chunk.number)
+            .where(Chunk.state == "leased", Chunk.lease_until < db_now())
+            # One that is being closed at this moment is not waited for: its worker may be frozen
+            # in the middle, and the others must not wait with it.
+            .with_for_update(key_share=True, skip_locked=True)
+        )
         with self._store.write() as connection:
             expired = connection.execute(
                 update(Chunk)
-                .where(Chunk.state == "leased", Chunk.lease_until < db_now())
+                .where(tuple_(Chunk.job_id, Chunk.number).in_(ran_out))
                 .values(
                     state="queued",
                     suspect=True,

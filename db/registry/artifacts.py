@@ -37,8 +37,10 @@ def publish(registry: Path, source: Path) -> tuple[str, dict[str, str]]:
             hashes[name] = sha256_of(target)
         _flush(folder)
         _flush(registry)
-    except OSError as error:
+    except BaseException as error:
         shutil.rmtree(folder, ignore_errors=True)
+        if not isinstance(error, OSError):
+            raise
         raise RegistryError(
             f"registry {registry} cannot be written ({error.strerror}); "
             "set LABELSTREAM_REGISTRY_DIR to a folder with room"
@@ -52,11 +54,12 @@ def verify(registry: Path, location: str, hashes: Mapping[str, str]) -> Path:
     Raises `RegistryError` naming the first file that is missing or differs, and for a location
     that would lead out of the registry.
     """
-    folder = registry / location
-    if not location or folder.resolve().parent != registry.resolve():
-        raise RegistryError(f"{location!r} is no folder of the registry {registry}")
+    folder = _folder(registry, location)
+    inside = folder.resolve()
     for name, expected in hashes.items():
         file = folder / name
+        if not file.resolve().is_relative_to(inside):
+            raise RegistryError(f"{name!r} is no file of {folder}")
         if not file.is_file():
             raise RegistryError(f"{file} is missing")
         if sha256_of(file) != expected:
@@ -65,8 +68,18 @@ def verify(registry: Path, location: str, hashes: Mapping[str, str]) -> Path:
 
 
 def discard(registry: Path, location: str) -> None:
-    """Remove a folder that no version refers to."""
-    shutil.rmtree(registry / location, ignore_errors=True)
+    """Remove a folder that no version refers to.
+
+    Raises `RegistryError` for a location that is no folder of the registry.
+    """
+    shutil.rmtree(_folder(registry, location), ignore_errors=True)
+
+
+def _folder(registry: Path, location: str) -> Path:
+    folder = registry / location
+    if not location or folder.resolve().parent != registry.resolve():
+        raise RegistryError(f"{location!r} is no folder of the registry {registry}")
+    return folder
 
 
 def _flush(path: Path) -> None:

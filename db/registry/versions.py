@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, Row, exists, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from db.errors import RegistryError, UsageError
@@ -180,8 +180,16 @@ def set_merged(store: Store, version: Version, location: str, hashes: Mapping[st
 def set_alias(
     store: Store, model: str, alias: str, version: int, *, who: str, why: str | None, event: str
 ) -> None:
-    """Point `alias` to `version` and record the event, in one transaction."""
+    """Point `alias` to `version` and record the event, in one transaction.
+
+    Raises `RegistryError` naming what there is if there is no such version.
+    """
     with store.write() as connection:
+        known = exists().where(ModelVersion.model == model, ModelVersion.version == version)
+        if not connection.scalar(select(known)):
+            raise RegistryError(
+                f"there is no model {model}:{version}; {_what_there_is(connection)}"
+            )
         _point_alias(connection, model, alias, version, who=who, why=why, event=event)
 
 
@@ -263,10 +271,12 @@ def _point_alias(
     why: str | None,
     event: str,
 ) -> None:
+    # The model is locked, not the alias: that may not be there yet.
+    connection.execute(
+        select(Model.name).where(Model.name == model).with_for_update(key_share=True)
+    )
     before = connection.scalar(
-        select(ModelAlias.version)
-        .where(ModelAlias.model == model, ModelAlias.alias == alias)
-        .with_for_update()
+        select(ModelAlias.version).where(ModelAlias.model == model, ModelAlias.alias == alias)
     )
     if before is None:
         connection.execute(insert(ModelAlias).values(model=model, alias=alias, version=version))
