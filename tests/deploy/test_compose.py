@@ -20,7 +20,9 @@ OURS = {"migrate", "worker", "producer"}
 def validate(*files: Path) -> subprocess.CompletedProcess[str]:
     command: list[str | Path] = [
         Path(sys.executable).parent / "check-jsonschema",
-        *("--builtin-schema", "vendor.compose-spec", *files),
+        "--builtin-schema",
+        "vendor.compose-spec",
+        *files,
     ]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
