@@ -197,8 +197,8 @@ def adapted_model(
     from transformers.utils import logging
 
     # "Some weights were newly initialized" is the purpose here.
-    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
     model = AutoModelForSequenceClassification.from_pretrained(
         base.path,
         id2label=dict(enumerate(labels)),

@@ -1,35 +1,50 @@
 """The classifier for Python: the worker's own model, engine and packing, in one call."""
 
+import weakref
+from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import Future
+from types import TracebackType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from db.errors import LabelstreamError
+from db.migrate import check_revision
 from db.registry.versions import Version, parse_ref, resolve
 from db.settings import Settings, get_settings
-from db.store import open_store
-from worker.engine_thread import EngineThread
+from db.store import Store, open_store
+from worker.engine_thread import ChunkLogits, EngineThread
 from worker.engines import Engine
 from worker.predictions import probabilities
 from worker.preparing import prepare
 from worker.serving import Loader
+from worker.starter import ensure_starter
 
-#: Texts that are tokenised and queued at once.
+#: Texts that are tokenised and queued at once; the next ones are tokenised while these run.
 _TEXTS_AT_ONCE = 4096
+
+#: Such portions that may wait: what bounds the memory, however many texts there are.
+_PORTIONS_WAITING = 2
 
 
 class Classifier:
-    """A loaded version that labels texts, in the shape of `transformers.pipeline`."""
+    """A loaded version that labels texts, in the shape of `transformers.pipeline`.
+
+    May be called from many threads at once. It leaves the memory when it is closed, or forgotten.
+    """
 
     def __init__(self, version: Version, engine: Engine) -> None:
         self.version = version
         self.labels = version.labels
         self.engine = engine.name
+        self.device = engine.device
         # No limit on a micro-batch: it is not for us to end the process of whoever calls.
         self._thread = EngineThread(lambda _: engine, limit=None)
         self._thread.start()
         self._binding = self._thread.bind(version)
+        self._stop = weakref.finalize(self, self._thread.stop)
 
     @classmethod
     def load(
@@ -42,8 +57,8 @@ class Classifier:
     ) -> "Classifier":
         """Load `NAME`, `NAME@ALIAS` or `NAME:VERSION` from the registry of the settings.
 
-        A fresh SQLite database is migrated, and the starter model registered, by itself. Raises
-        `LabelstreamError` for a model that is not there or cannot be loaded.
+        The tables of our own SQLite are made or migrated by itself, and the starter model is
+        registered. Raises `LabelstreamError` for a model that is not there or cannot be loaded.
         """
         chosen = settings or get_settings()
         asked = {"device": device, "engine": engine}
@@ -52,7 +67,7 @@ class Classifier:
         )
         store = open_store(chosen)
         try:
-            prepare(store, chosen)
+            _make_ready(store, chosen)
             version = resolve(store, parse_ref(model))
             return cls(version, Loader(store, chosen).load(version))
         finally:
@@ -63,10 +78,18 @@ class Classifier:
 
         With `top_k` 1, one `{"label", "score"}` a text; otherwise a list of the `top_k` best
         (None: all) a text, best first. One text alone gives a list of one, or its list of best.
+        Raises `LabelstreamError` naming the place of a text for which the engine failed.
         """
         several = [texts] if isinstance(texts, str) else list(texts)
+        logits = self.logits(several)
+        failed = np.flatnonzero(~np.isfinite(logits).all(axis=1))
+        if failed.size:
+            raise LabelstreamError(
+                f"the engine gave no usable logits for {failed.size} of {len(several)} texts, the "
+                f"first at index {failed[0]}; leave them out, or see .logits(texts)"
+            )
         shares = probabilities(
-            self.logits(several),
+            logits,
             self.version.temperature.get(self.engine, 1.0),
             multi_label=self.version.multi_label,
         )
@@ -81,19 +104,44 @@ class Classifier:
 
     def logits(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """Return float32 [texts, labels], in the order of `texts`; NaN where the engine failed."""
-        futures = []
+        waiting: deque[Future[ChunkLogits]] = deque()
+        parts = [np.zeros((0, len(self.labels)), dtype=np.float32)]
         for start in range(0, len(texts), _TEXTS_AT_ONCE):
             rows = self._binding.encode(list(texts[start : start + _TEXTS_AT_ONCE]))
-            futures.append(self._thread.submit(self._binding, rows))
-        parts = [np.zeros((0, len(self.labels)), dtype=np.float32)]
-        for future in futures:
-            chunk = future.result()
-            for index in chunk.rejected:
-                chunk.logits[index] = np.nan
-            parts.append(chunk.logits)
+            if len(waiting) == _PORTIONS_WAITING:
+                parts.append(_finished(waiting.popleft()))
+            waiting.append(self._thread.submit(self._binding, rows))
+        parts.extend(_finished(future) for future in waiting)
         return np.concatenate(parts)
 
     def close(self) -> None:
         """Let go of the model; the classifier is of no use afterwards."""
-        self._binding.__exit__(None, None, None)
-        self._thread.stop()
+        self._binding.release()
+        self._stop()
+
+    def __enter__(self) -> "Classifier":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _make_ready(store: Store, settings: Settings) -> None:
+    if settings.database_url is None:
+        prepare(store, settings)
+        return
+    # Somebody else's database is not ours to migrate in passing.
+    store.check()
+    check_revision(store)
+    ensure_starter(store, settings.registry)
+
+
+def _finished(future: "Future[ChunkLogits]") -> npt.NDArray[np.float32]:
+    chunk = future.result()
+    chunk.logits[list(chunk.rejected)] = np.nan
+    return chunk.logits

@@ -15,7 +15,6 @@ from db.errors import LabelstreamError, UsageError, one_line
 from db.ledger.jobs import ledger_id
 from db.ledger.sweeping import Sweeper, SweeperThread
 from db.ledger.workers import WorkerRecord, forget_worker, record_worker
-from db.migrate import check_revision
 from db.registry.versions import parse_ref, resolve
 from db.settings import Settings, check_addresses, get_settings
 from db.store import Store, open_store
@@ -23,9 +22,8 @@ from worker.engine_thread import EngineThread
 from worker.keeper import LeaseKeeper
 from worker.labeling import ChunkLabeler
 from worker.outbox import CeleryOutbox
-from worker.preparing import prepare
+from worker.preparing import make_ready
 from worker.serving import Loader
-from worker.starter import ensure_starter
 
 log = logging.getLogger(__name__)
 
@@ -130,12 +128,7 @@ def _make_runtime(settings: Settings, sender: Any) -> Runtime:
         )
     check_addresses(settings)
     store = open_store(settings)
-    store.check()
-    if settings.database_url is None:
-        prepare(store, settings)
-    else:
-        check_revision(store)
-        ensure_starter(store, settings.registry)
+    make_ready(store, settings)
     name = f"{sender.hostname}/{os.getpid()}"
     queues = sorted(app.amqp.queues.consume_from) or [app.conf.task_default_queue]
     return Runtime(settings, store, app, name, queues)

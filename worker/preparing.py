@@ -1,6 +1,6 @@
-"""Making a store of our own ready: its tables, and the starter model in its registry."""
+"""Making a store ready: its tables, and the starter model in its registry."""
 
-from db.migrate import upgrade
+from db.migrate import check_revision, upgrade
 from db.settings import Settings, open_home
 from db.store import Store
 from worker.starter import ensure_starter
@@ -12,4 +12,18 @@ def prepare(store: Store, settings: Settings) -> None:
         open_home(settings)
     store.check()
     upgrade(store)
+    ensure_starter(store, settings.registry)
+
+
+def make_ready(store: Store, settings: Settings) -> None:
+    """Prepare a store of our own; of one that was configured, only register the starter.
+
+    Its tables are its operator's to migrate. Raises `ServiceUnavailable` for a database that
+    cannot be reached, or whose tables are not this version's.
+    """
+    if settings.database_url is None:
+        prepare(store, settings)
+        return
+    store.check()
+    check_revision(store)
     ensure_starter(store, settings.registry)

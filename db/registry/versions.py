@@ -85,6 +85,14 @@ def parse_ref(text: str) -> ModelRef:
     return ModelRef(match["model"], alias, version)
 
 
+def check_model_name(name: str) -> None:
+    """Raise `UsageError` for what cannot be the name of a model."""
+    if re.fullmatch(_NAME, name) is None:
+        raise UsageError(
+            f"{name!r} cannot be a model's name; use letters, digits, '.', '_' and '-'"
+        )
+
+
 def resolve(store: Store, ref: ModelRef) -> Version:
     """Return the version that `ref` names now.
 
@@ -253,10 +261,7 @@ def _insert_version(
 
 
 def _make_model(connection: Connection, name: str) -> None:
-    if re.fullmatch(_NAME, name) is None:
-        raise UsageError(
-            f"{name!r} cannot be a model's name; use letters, digits, '.', '_' and '-'"
-        )
+    check_model_name(name)
     upsert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     connection.execute(upsert(Model).values(name=name).on_conflict_do_nothing())
 

@@ -1,14 +1,12 @@
 """The starter model: an adapter that comes with Labelstream and registers itself at first use."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 from db.defaults import STARTER_MODEL
-from db.errors import RegistryError
-from db.registry.artifacts import discard, publish
-from db.registry.versions import DEFAULT_ALIAS, NewVersion, add_first_version, list_versions
+from db.registry.artifacts import discard
+from db.registry.versions import DEFAULT_ALIAS, add_first_version, list_versions
 from db.store import Store
+from worker.adapters import publish_adapter
 
 #: The adapter, its label names, its metadata and its model card.
 ADAPTER = Path(__file__).parent / "adapter"
@@ -22,40 +20,13 @@ def ensure_starter(store: Store, registry: Path) -> None:
     """
     if list_versions(store, STARTER_MODEL):
         return
-    described = _metadata()
-    location, hashes = publish(registry, ADAPTER)
+    new = publish_adapter(registry, ADAPTER, STARTER_MODEL)
     version = add_first_version(
         store,
-        NewVersion(
-            model=STARTER_MODEL,
-            base=described["base"],
-            base_revision=described["base_revision"],
-            base_sha256=described["base_sha256"],
-            adapter=location,
-            adapter_sha256=hashes,
-            labels=tuple(described["labels"]),
-            max_length=described["max_length"],
-            metrics=described["metrics"],
-            data=described["data"]["name"],
-            data_fingerprint=described["data"]["fingerprint"],
-            license=described["license"],
-            language=described["language"],
-            libraries=described["libraries"],
-        ),
+        new,
         who="labelstream",
         why="the starter model, registered at first use",
         alias=DEFAULT_ALIAS,
     )
     if version is None:
-        discard(registry, location)
-
-
-def _metadata() -> dict[str, Any]:
-    path = ADAPTER / "labelstream.json"
-    try:
-        described: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raise RegistryError(
-            f"the starter model's {path} cannot be read; install Labelstream again"
-        ) from None
-    return described
+        discard(registry, new.adapter)
