@@ -77,7 +77,13 @@ def _source(url: str, filesystem: "AbstractFileSystem", path: str) -> SourceFile
         seekable = _takes_ranges(filesystem, path) if _is_http(url) else True
         size = info.get("size")
         fingerprint = _tag(info, size) or _content_hash(filesystem, path, seekable=seekable)
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        # The driver for HTTP raises this whatever happened.
+        cause = error.__cause__
+        if isinstance(cause, Exception) and getattr(cause, "status", 404) not in (404, 410):
+            raise UsageError(f"{name} cannot be read: {why(cause)}") from None
+        if cause is not None and not hasattr(cause, "status"):
+            raise UsageError(f"{name} cannot be reached: {why(cause)}") from None
         raise UsageError(f"{name} does not exist; check the URL") from None
     except PermissionError:
         raise UsageError(f"no permission to read {name}; check your credentials") from None

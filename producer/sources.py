@@ -85,14 +85,16 @@ def _local_paths(spec: str) -> list[str]:
 
 
 def _local(path: str) -> SourceFile:
-    name = storable(os.path.realpath(path))
+    name = storable(path)
     try:
-        status = os.stat(path)
+        real = os.path.realpath(path)
+        name = storable(real)
+        status = os.stat(real)
         if stat.S_ISDIR(status.st_mode):
             raise UsageError(f"{name} is a folder; name its files, such as {name}/*.csv")
         if not stat.S_ISREG(status.st_mode):
             raise UsageError(f"{name} is no regular file; copy what it gives into a file first")
-        with open(path, "rb") as file:
+        with open(real, "rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except (FileNotFoundError, NotADirectoryError):
         raise UsageError(f"{name} does not exist; check the path") from None
@@ -102,7 +104,7 @@ def _local(path: str) -> SourceFile:
         reason = getattr(error, "strerror", None) or "not a usable path"
         raise UsageError(f"{name} cannot be read: {reason}") from None
     return SourceFile(
-        url=os.path.realpath(path),
+        url=real,
         name=name,
         size=status.st_size,
         fingerprint=digest,
