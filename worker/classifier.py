@@ -11,16 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from db.errors import LabelstreamError
-from db.migrate import check_revision
 from db.registry.versions import Version, parse_ref, resolve
 from db.settings import Settings, get_settings
-from db.store import Store, open_store
+from db.store import open_store
 from worker.engine_thread import ChunkLogits, EngineThread
 from worker.engines import Engine
 from worker.predictions import probabilities
-from worker.preparing import prepare
+from worker.preparing import make_ready
 from worker.serving import Loader
-from worker.starter import ensure_starter
 
 #: Texts that are tokenised and queued at once; the next ones are tokenised while these run.
 _TEXTS_AT_ONCE = 4096
@@ -67,7 +65,7 @@ class Classifier:
         )
         store = open_store(chosen)
         try:
-            _make_ready(store, chosen)
+            make_ready(store, chosen)
             version = resolve(store, parse_ref(model))
             return cls(version, Loader(store, chosen).load(version))
         finally:
@@ -129,16 +127,6 @@ class Classifier:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def _make_ready(store: Store, settings: Settings) -> None:
-    if settings.database_url is None:
-        prepare(store, settings)
-        return
-    # Somebody else's database is not ours to migrate in passing.
-    store.check()
-    check_revision(store)
-    ensure_starter(store, settings.registry)
 
 
 def _finished(future: "Future[ChunkLogits]") -> npt.NDArray[np.float32]:

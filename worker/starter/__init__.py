@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from db.defaults import STARTER_MODEL
-from db.registry.artifacts import discard
+from db.registry.artifacts import discard, publish
 from db.registry.versions import DEFAULT_ALIAS, add_first_version, list_versions
 from db.store import Store
-from worker.adapters import publish_adapter
+from worker.adapters import described_version
 
 #: The adapter, its label names, its metadata and its model card.
 ADAPTER = Path(__file__).parent / "adapter"
@@ -20,13 +20,13 @@ def ensure_starter(store: Store, registry: Path) -> None:
     """
     if list_versions(store, STARTER_MODEL):
         return
-    new = publish_adapter(registry, ADAPTER, STARTER_MODEL)
+    location, hashes = publish(registry, ADAPTER)
     version = add_first_version(
         store,
-        new,
+        described_version(ADAPTER, STARTER_MODEL, location, hashes),
         who="labelstream",
         why="the starter model, registered at first use",
         alias=DEFAULT_ALIAS,
     )
     if version is None:
-        discard(registry, new.adapter)
+        discard(registry, location)
