@@ -6,7 +6,6 @@ made from a verified adapter and a verified base, hashed, and recorded with the 
 
 import os
 import shutil
-import sys
 import tempfile
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from db.errors import RegistryError, run_command
 from db.registry.artifacts import discard, publish, verify
 from db.registry.versions import Version, parse_ref, resolve, set_merged
 from db.settings import get_settings
-from db.store import open_store
+from db.store import Store, open_store
 from worker.bases import resolve_base
 
 #: What a plain `transformers.pipeline` needs beside tokenizer.json, where the base has it.
@@ -29,6 +28,9 @@ _TOKENIZER_FILES = (
     "merges.txt",
 )
 
+#: Where the weights of a classification head end that has one row a class.
+_HEADS = (".classifier.weight", ".score.weight", ".out_proj.weight")
+
 app = typer.Typer(add_completion=False, help=__doc__)
 
 
@@ -37,21 +39,45 @@ def merge(model: str) -> None:
     """Merge MODEL:VERSION and record the result."""
     settings = get_settings()
     store = open_store(settings)
-    version = resolve(store, parse_ref(model))
+    try:
+        merge_version(store, settings.registry, resolve(store, parse_ref(model)))
+    finally:
+        store.close()
+    typer.echo(f"model {model} merged")
+
+
+def merge_version(store: Store, registry: Path, version: Version) -> None:
+    """Make the merged model of `version`, unless a good one is recorded already.
+
+    A damaged one is replaced. Of several processes that merge at once, one's result is recorded
+    and the others remove theirs. Raises `RegistryError` as `write_merged` does.
+    """
+    if _is_good(registry, version):
+        return
     with tempfile.TemporaryDirectory(prefix="labelstream-merge-") as folder:
-        write_merged(settings.registry, version, Path(folder))
-        location, hashes = publish(settings.registry, Path(folder))
-    if not set_merged(store, version, location, hashes):
-        # Another process was faster; its artifact is as good.
-        discard(settings.registry, location)
-    typer.echo(f"model {version} merged")
+        write_merged(registry, version, Path(folder))
+        location, hashes = publish(registry, Path(folder))
+    recorded = set_merged(store, version, location, hashes)
+    unused = version.merged if recorded else location
+    if unused is not None:
+        discard(registry, unused)
+
+
+def _is_good(registry: Path, version: Version) -> bool:
+    if version.merged is None or version.merged_sha256 is None:
+        return False
+    try:
+        verify(registry, version.merged, version.merged_sha256)
+    except RegistryError:
+        return False
+    return True
 
 
 def write_merged(registry: Path, version: Version, folder: Path) -> None:
     """Write model.safetensors, config.json and the tokenizer's files of `version` to `folder`.
 
-    Raises `RegistryError` if the adapter or the base is not the registered one, or the adapter's
-    head does not fit its label names.
+    The same adapter and base give the same bytes. Raises `RegistryError` if the adapter or the
+    base is not the registered one, or the adapter's head does not fit its label names.
     """
     adapter = verify(registry, version.adapter, version.adapter_sha256)
     base = resolve_base(version.base, version.base_revision)
@@ -61,41 +87,58 @@ def write_merged(registry: Path, version: Version, folder: Path) -> None:
                 f"base {version.base} has another {name} than model {version} was fitted on; "
                 "install the base that its model card names"
             )
-    os.environ["HF_HUB_OFFLINE"] = "1"
-    from peft import PeftModel
-    from safetensors import safe_open
-    from transformers import AutoModelForSequenceClassification
-    from transformers.utils import logging as transformers_logging
+    try:
+        _check_head(adapter, version)
+        _save_merged(base.path, adapter, version.labels, folder)
+        for name in _TOKENIZER_FILES:
+            if (base.path / name).is_file():
+                shutil.copyfile(base.path / name, folder / name)
+    except RegistryError:
+        raise
+    except Exception as error:  # noqa: BLE001  (what the libraries raise has many kinds)
+        raise RegistryError(
+            f"the adapter of model {version} cannot be merged into {version.base} "
+            f"({type(error).__name__}): {error}"
+        ) from None
 
-    transformers_logging.set_verbosity_error()
+
+def _check_head(adapter: Path, version: Version) -> None:
+    from safetensors import safe_open
+
     with safe_open(adapter / "adapter_model.safetensors", framework="numpy") as tensors:
         heads = [
             tensors.get_slice(name).get_shape()[0]
             for name in tensors.keys()  # noqa: SIM118  (not a dictionary)
-            if name.endswith((".classifier.weight", ".score.weight", ".out_proj.weight"))
-            and "lora" not in name
+            if name.endswith(_HEADS) and "lora" not in name
         ]
     if len(version.labels) not in heads:
-        sizes = ", ".join(map(str, heads)) or "no head at all"
+        sizes = " or ".join(map(str, heads)) or "no"
         raise RegistryError(
-            f"the adapter of model {version} has {sizes} where {len(version.labels)} label names "
-            "are given; its head was fitted with other labels"
+            f"the adapter of model {version} has a head of {sizes} classes, but "
+            f"{len(version.labels)} label names are registered with it; register it with the "
+            "labels it was fitted with"
         )
+
+
+def _save_merged(base: Path, adapter: Path, labels: tuple[str, ...], folder: Path) -> None:
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    from peft import PeftModel
+    from transformers import AutoModelForSequenceClassification
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.set_verbosity_error()
     bare = AutoModelForSequenceClassification.from_pretrained(
-        base.path,
-        num_labels=len(version.labels),
-        id2label=dict(enumerate(version.labels)),
-        label2id={label: index for index, label in enumerate(version.labels)},
+        base,
+        num_labels=len(labels),
+        id2label=dict(enumerate(labels)),
+        label2id={label: index for index, label in enumerate(labels)},
         local_files_only=True,
         use_safetensors=True,
         trust_remote_code=False,
     )
     merged = PeftModel.from_pretrained(bare, str(adapter)).merge_and_unload()
-    merged.save_pretrained(folder, safe_serialization=True)
-    for name in _TOKENIZER_FILES:
-        if (base.path / name).is_file():
-            shutil.copyfile(base.path / name, folder / name)
+    merged.save_pretrained(folder)
 
 
 if __name__ == "__main__":
-    sys.exit(run_command(app))
+    run_command(app)

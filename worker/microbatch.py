@@ -72,24 +72,18 @@ class WaitingRows:
         high = low + 1
         longest = max(oldest.length, 1)
         while True:
-            rows = high - low
-            below = oldest.length - entries[low - 1][0] if low > 0 else None
-            above = entries[high][0] - oldest.length if high < len(entries) else None
-            if above is not None and (below is None or above < below):
-                longer = max(longest, entries[high][0])
-                if (rows + 1) * longer <= budget:
-                    longest = longer
-                    high += 1
-                    continue
-                above = None
-            if below is not None and (rows + 1) * longest <= budget:
-                low -= 1
-                continue
-            if above is not None and (rows + 1) * max(longest, entries[high][0]) <= budget:
-                longest = max(longest, entries[high][0])
+            more = high - low + 1
+            nothing = float("inf")
+            below = oldest.length - entries[low - 1][0] if low else nothing
+            above = entries[high][0] - oldest.length if high < len(entries) else nothing
+            # A longer row makes every row as long; a shorter one may fit where that does not.
+            if above < below and more * max(entries[high][0], 1) <= budget:
+                longest = max(entries[high][0], 1)
                 high += 1
-                continue
-            break
+            elif low and more * longest <= budget:
+                low -= 1
+            else:
+                break
         taken = entries[low:high]
         del entries[low:high]
         return [self._by_age.pop((submission, index)) for _, submission, index in taken]

@@ -87,7 +87,8 @@ def _merge(store: Store, settings: Settings, version: Version) -> None:
     }
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "worker.merge", str(version)],
+            # -P: a file worker.py in the working folder is not ours.
+            [sys.executable, "-P", "-m", "worker.merge", str(version)],
             env=environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,

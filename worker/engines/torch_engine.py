@@ -36,16 +36,22 @@ class TorchEngine:
         self.padding_id = self.encoder.padding_id
         on_gpu = self.device.startswith("cuda")
         try:
-            model = AutoModelForSequenceClassification.from_pretrained(
+            model, report = AutoModelForSequenceClassification.from_pretrained(
                 folder,
                 local_files_only=True,
                 use_safetensors=True,
                 trust_remote_code=False,
+                output_loading_info=True,
                 # bf16 is slower than fp32 on a CPU that has no matrix unit for it.
                 dtype=torch.bfloat16 if on_gpu else torch.float32,
             )
-        except (OSError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001  (a damaged model may raise anything)
             raise RegistryError(f"the model in {folder} cannot be loaded: {error}") from None
+        if missing := sorted(report["missing_keys"]):
+            # Such weights would be random: labels without a meaning.
+            raise RegistryError(
+                f"the model in {folder} has no weights for {missing[0]} ({len(missing)} missing)"
+            )
         self._model = model.to(self.device).eval()
 
     def logits(self, input_ids: Ids, attention_mask: Ids) -> Logits:
