@@ -127,6 +127,6 @@ def test_a_file_that_only_may_be_read_is_not_migrated(open_folder: Path) -> None
     store = Store(f"sqlite:///{file}")
     with ordinary_user():
         store.check()
-        with pytest.raises(ServiceUnavailable, match="could not be migrated .*READONLY"):
+        with pytest.raises(ServiceUnavailable, match=r"could not be migrated .*READONLY"):
             upgrade(store)
     store.close()
