@@ -17,6 +17,9 @@ ID_NAMES = ("id", "tweet_id", "external_id", "uuid")
 #: Columns that an error lists at the most.
 _LISTED = 20
 
+#: Characters of a column's name that an error shows at the most.
+_SHOWN = 40
+
 _DATE = re.compile(
     r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([T ]\S.*)?|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}( \S.*)?"
 )
@@ -87,10 +90,15 @@ def looks_like_text(values: Iterable[str]) -> bool:
 
 def listed(names: Sequence[str]) -> str:
     """Return column names for an error."""
-    # A file without a header has its first row there: no more of it than a name needs.
-    shown = ", ".join(name if len(name) <= 40 else name[:37] + "..." for name in names[:_LISTED])
+    shown = ", ".join(_shown(name) for name in names[:_LISTED])
     more = len(names) - _LISTED
     return f"{shown} and {more} more" if more > 0 else shown
+
+
+def _shown(name: str) -> str:
+    # A file without a header has its first row there: no more of it than a name needs.
+    name = name if len(name) <= _SHOWN else name[: _SHOWN - 3] + "..."
+    return name if name.isprintable() else repr(name)
 
 
 def _guessed_text(

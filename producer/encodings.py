@@ -21,6 +21,9 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16-be", "utf-16"),
 )
 
+#: The order of bytes where no mark tells it: what Windows writes.
+_UNMARKED = {"utf-16": "utf-16-le", "utf-32": "utf-32-le"}
+
 #: Codecs of Python that are no encodings of files.
 _NO_FILE_ENCODINGS = frozenset(
     ("idna", "mbcs", "oem", "punycode", "raw-unicode-escape", "undefined", "unicode-escape")
@@ -61,7 +64,7 @@ def find_encoding(name: str) -> Encoding:
     shown = name.strip().lower().replace("_", "-")
     if _is_single_byte(codec):
         return Encoding(shown, codec)
-    return Encoding(shown, "utf-8", transcoded_from=codec)
+    return Encoding(shown, "utf-8", transcoded_from=_UNMARKED.get(codec, codec))
 
 
 def marked_encoding(head: bytes) -> Encoding | None:

@@ -27,6 +27,9 @@ _CONTROLS = bytes(set(range(32)) - set(b"\t\n\r\x0b\x0c\x1b"))
 _DECODABLE_SHARE = 0.3
 _UNDECODABLE_SHARE = 0.05
 
+#: Control characters that a short file of text may have in its bad rows.
+_FEW = 8
+
 #: Bytes of the beginning that are looked at.
 _LOOKED_AT = 1 << 16
 
@@ -42,7 +45,7 @@ def refuse_binary(sample: Sample, source: str) -> None:
                 )
     controls = len(data) - len(data.translate(None, _CONTROLS))
     share = _UNDECODABLE_SHARE if not _decodes(data, sample.encoding.codec) else _DECODABLE_SHARE
-    if controls > share * len(data):
+    if controls > max(_FEW, share * len(data)):
         raise binary(source, data)
 
 

@@ -59,6 +59,8 @@ class CsvRows:
         before = window.first_line
         for index, line in enumerate(lines, 1):
             window.index = index
+            if not line:
+                continue
             # Never many more fields than are needed: a row may be one of millions of delimiters.
             fields = line.split(delimiter, width)
             if len(fields) == width:
@@ -74,7 +76,7 @@ class CsvRows:
                     yield Row(number, text, identifier, extra)
                 else:
                     yield maker.row(text, identifier, None, before + index, line)
-            elif line:
+            else:
                 count = line.count(delimiter) + 1
                 yield maker.reject(before + index, self._miscounted(count), line)
 

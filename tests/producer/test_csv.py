@@ -69,6 +69,12 @@ def test_empty_lines_between_rows_are_no_rows_but_a_quoted_empty_text_is(tmp_pat
     assert result.reasons == [(7, "empty text"), (8, "empty text")]
 
 
+def test_empty_lines_are_no_rows_of_a_column_without_quotes_either(tmp_path: Path) -> None:
+    result = read_bytes(tmp_path, "text\none\n\n\n  \ntwo\n\n")
+    assert result.texts == ["one", "two"]
+    assert result.reasons == [(5, "empty text")]
+
+
 def test_a_blank_text_is_rejected_and_an_invisible_one_is_not(tmp_path: Path) -> None:
     result = read_bytes(tmp_path, 'id,text\n1,\n2,   \n3,"\t\n"\n4,\u2003\u00a0\n5,\u200b\n')
     assert result.texts == ["\u200b"]
