@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from db.defaults import MESSAGE_VERSION
 
@@ -11,6 +11,9 @@ LABEL_CHUNK = "labelstream.label_chunk"
 
 #: Versions of the message that this worker takes: its own and the one before.
 _KNOWN_VERSIONS = (MESSAGE_VERSION, MESSAGE_VERSION - 1)
+
+#: The largest number of a job or a chunk that both databases can be asked for.
+_LARGEST = 2**63 - 1
 
 
 class MessageRefusedError(Exception):
@@ -39,9 +42,13 @@ class ChunkMessage:
         if not isinstance(wire, Mapping):
             raise MessageRefusedError("the message is no object")
         version, ledger, job, chunk = (wire.get(key) for key in ("v", "ledger", "job", "chunk"))
-        if version not in _KNOWN_VERSIONS or isinstance(version, bool):
+        if not _is_number(version) or version not in _KNOWN_VERSIONS:
             raise MessageRefusedError("the message's version is not one that this worker knows")
-        numbers = all(isinstance(n, int) and not isinstance(n, bool) for n in (job, chunk))
-        if not isinstance(ledger, str) or not numbers:
+        if not isinstance(ledger, str) or not _is_number(job) or not _is_number(chunk):
             raise MessageRefusedError("the message does not name a ledger, a job and a chunk")
-        return cls(ledger, int(str(job)), int(str(chunk)), int(str(version)))
+        return cls(ledger, job, chunk, version)
+
+
+def _is_number(value: object) -> TypeGuard[int]:
+    # True is an int to Python, and a database's integers have an end.
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _LARGEST

@@ -55,7 +55,8 @@ def predict(
         return []
     with np.errstate(invalid="ignore"):
         shares = probabilities(logits, temperature, multi_label=multi_label)
-    best = shares.argmax(axis=1).tolist()
+    # Two logits may differ where their shares are the same number.
+    best = logits.argmax(axis=1).tolist()
     rounded = shares.round(6).tolist()
     predictions = []
     for row, index in zip(rounded, best, strict=True):
