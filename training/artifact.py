@@ -14,11 +14,10 @@ from training.data import LabelledData, Split
 from training.fit import Fit
 from training.metrics import Metrics
 from training.model_card import model_card
+from worker.adapters import METADATA_FILE
 
 #: The version of labelstream.json's layout.
 FORMAT_VERSION = 1
-
-METADATA_FILE = "labelstream.json"
 
 #: Libraries whose versions decide what a fit gives.
 RECORDED_LIBRARIES = ("torch", "transformers", "peft", "tokenizers", "safetensors", "numpy")

@@ -1,8 +1,8 @@
 """The `training` command."""
 
-import sys
 import tempfile
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +12,9 @@ from db.errors import UsageError, run_command
 from training.fit_config import FitConfig
 
 if TYPE_CHECKING:
+    from db.registry.versions import Version
+    from db.settings import Settings
+    from db.store import Store
     from training.artifact import Provenance
     from training.fit import Fit
 
@@ -29,11 +32,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-
-
-@app.callback()
-def training() -> None:
-    """Fit, list and show the models that label text."""
 
 
 @app.command("fit")
@@ -56,7 +54,7 @@ def fit_command(
         float, typer.Option(min=0, max=0.9, help="LoRA's dropout.")
     ] = DEFAULTS.lora_dropout,
     learning_rate: Annotated[
-        float, typer.Option(help="AdamW's highest rate.")
+        float, typer.Option(min=0, help="AdamW's highest rate.")
     ] = DEFAULTS.learning_rate,
     batch_size: Annotated[int, typer.Option(min=1, help="Rows a step.")] = DEFAULTS.batch_size,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the data.")] = DEFAULTS.epochs,
@@ -90,14 +88,6 @@ def fit_command(
     """Fine-tune a classifier with LoRA, keep the best epoch, write it with a model card."""
     if not register and out is None:
         raise UsageError("--no-register needs --out DIR: the result would be lost")
-    from training.artifact import Provenance, check_out, write_adapter
-    from training.data import read_data
-    from training.fit import fit
-    from training.progress import FitProgress
-
-    if out is not None:
-        check_out(out)
-    labelled = read_data(data, _label_list(labels))
     config = FitConfig(
         base=base,
         base_revision=base_revision,
@@ -110,6 +100,15 @@ def fit_command(
         max_length=max_length,
         seed=seed,
     )
+    from training.artifact import Provenance, check_out, write_adapter
+    from training.data import read_data
+    from training.fit import fit
+    from training.progress import FitProgress
+
+    # Whatever can be wrong is found out before hours of work, not after.
+    if out is not None:
+        check_out(out)
+    labelled = read_data(data, _label_list(labels))
     provenance = Provenance(
         model=model,
         data_name=data_name or labelled.name,
@@ -117,14 +116,76 @@ def fit_command(
         language=language,
         notes=tuple(note or ()),
     )
-    with FitProgress(labelled, config) as progress:
-        finished = fit(labelled, config, progress.step, progress.epoch)
     with ExitStack() as stack:
-        if out is None:
-            out = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "adapter"
-        write_adapter(finished, labelled, provenance, out)
-        version = _register(out, model) if register else None
-    _report(finished, provenance, version, None if register else out, json_)
+        store = stack.enter_context(_registry()) if register else None
+        if store is not None:
+            from db.registry.versions import check_model_name
+
+            check_model_name(model)
+        with FitProgress(labelled, config) as progress:
+            finished = fit(labelled, config, progress.step, progress.epoch)
+        folder = out or Path(stack.enter_context(tempfile.TemporaryDirectory())) / "adapter"
+        write_adapter(finished, labelled, provenance, folder)
+        version = None
+        if store is not None:
+            from training.registering import register as register_adapter
+
+            version = register_adapter(store, _settings().registry, folder, model)
+    _report(finished, provenance, version, out, json_)
+
+
+@app.command()
+def versions(
+    model: Annotated[str | None, typer.Argument(help="Only this model's.")] = None,
+    json_: Annotated[bool, typer.Option("--json", help="One JSON list on stdout.")] = False,
+) -> None:
+    """List the registered versions: aliases, figures, bases, terms."""
+    from db.errors import RegistryError
+    from training.listing import version_lines, version_records
+
+    with _registry() as store:
+        records = version_records(store, model)
+    if model is not None and not records:
+        raise RegistryError(f"there is no model {model}: see training versions")
+    _print_json(records) if json_ else _print_lines(version_lines(records))
+
+
+@app.command()
+def show(
+    version: Annotated[
+        str, typer.Argument(metavar="MODEL:VERSION", help="A version, or MODEL@ALIAS.")
+    ],
+    json_: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    """Show what is known of one version: figures per label, data, terms, files."""
+    from db.registry.versions import parse_ref, resolve
+    from training.listing import detail_lines, version_detail
+
+    with _registry() as store:
+        found = resolve(store, parse_ref(version))
+        detail = version_detail(store, found, _settings().registry)
+    _print_json(detail) if json_ else _print_lines(detail_lines(detail))
+
+
+def _settings() -> "Settings":
+    from db.settings import get_settings
+
+    return get_settings()
+
+
+@contextmanager
+def _registry() -> Iterator["Store"]:
+    """Open the store of the settings, with its tables and the starter model in place."""
+    from db.store import open_store
+    from worker.preparing import make_ready
+
+    settings = _settings()
+    store = open_store(settings)
+    try:
+        make_ready(store, settings)
+        yield store
+    finally:
+        store.close()
 
 
 def _label_list(labels: str | None) -> list[str] | None:
@@ -136,38 +197,48 @@ def _label_list(labels: str | None) -> list[str] | None:
     return names
 
 
-def _register(adapter: Path, model: str) -> int:
-    raise UsageError(f"{model}: not yet")
-
-
 def _report(
-    fit: "Fit", provenance: "Provenance", version: int | None, out: Path | None, as_json: bool
+    fit: "Fit",
+    provenance: "Provenance",
+    version: "Version | None",
+    out: Path | None,
+    as_json: bool,
 ) -> None:
     from training.artifact import metrics_record
 
     split, metrics = ("test", fit.test) if fit.test else ("validation", fit.chosen.validation)
     if as_json:
-        import orjson
-
-        record = {
-            "model": provenance.model,
-            "version": version,
-            "split": split,
-            **metrics_record(metrics),
-            "epoch": fit.chosen.number,
-            "validation_macro_f1": fit.chosen.validation.macro_f1,
-            "base": fit.base.name,
-            "license": provenance.license,
-            "seconds": round(fit.seconds, 1),
-            "out": str(out) if out else None,
-        }
-        sys.stdout.write(orjson.dumps(record).decode() + "\n")
+        _print_json(
+            {
+                "model": provenance.model,
+                "version": version.version if version else None,
+                "split": split,
+                **metrics_record(metrics),
+                "epoch": fit.chosen.number,
+                "validation_macro_f1": fit.chosen.validation.macro_f1,
+                "base": fit.base.name,
+                "license": provenance.license,
+                "seconds": round(fit.seconds, 1),
+                "out": str(out) if out else None,
+            }
+        )
         return
-    name = f"{provenance.model}:{version}" if version else str(out)
+    places = " and ".join(str(place) for place in (version, out) if place is not None)
     typer.echo(
-        f"{name}: epoch {fit.chosen.number} of {len(fit.epochs)}, {split} accuracy "
+        f"{places}: epoch {fit.chosen.number} of {len(fit.epochs)}, {split} accuracy "
         f"{metrics.accuracy:.4f}, macro-F1 {metrics.macro_f1:.4f}; terms: {provenance.license}"
     )
+
+
+def _print_json(content: object) -> None:
+    import orjson
+
+    typer.echo(orjson.dumps(content))
+
+
+def _print_lines(lines: list[str]) -> None:
+    for line in lines:
+        typer.echo(line)
 
 
 def main() -> None:

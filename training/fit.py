@@ -8,10 +8,11 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from db.errors import JobFailed, LabelstreamError, UsageError
 from training.batches import bucketed, padded, tokenise
 from training.data import LabelledData, Split
 from training.fit_config import FitConfig
@@ -132,6 +133,10 @@ def fit(
                     input_ids=input_ids.to(device), attention_mask=attention_mask.to(device)
                 ).logits
             loss = cross_entropy(logits.float(), train_labels[rows].to(device))
+            if not torch.isfinite(loss):
+                raise JobFailed(
+                    f"the loss is not finite at step {step + 1}: try a lower --learning-rate"
+                )
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(trained, MAX_GRADIENT_NORM)
             optimizer.step()
@@ -199,14 +204,27 @@ def adapted_model(
     # "Some weights were newly initialized" is the purpose here.
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    model = AutoModelForSequenceClassification.from_pretrained(
-        base.path,
-        id2label=dict(enumerate(labels)),
-        label2id={label: i for i, label in enumerate(labels)},
-        use_safetensors=True,
-        local_files_only=True,
-        trust_remote_code=False,
-    )
+    try:
+        model = AutoModelForSequenceClassification.from_pretrained(
+            base.path,
+            id2label=dict(enumerate(labels)),
+            label2id={label: i for i, label in enumerate(labels)},
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=False,
+        )
+    except Exception as error:  # noqa: BLE001
+        # A damaged or foreign folder fails in many ways: one line for all.
+        raise LabelstreamError(
+            f"base model {base.name} cannot be loaded as a text classifier "
+            f"({type(error).__name__}): choose an encoder that transformers knows"
+        ) from None
+    longest = _longest_input(model.config)
+    if longest is not None and config.max_length > longest:
+        raise UsageError(
+            f"base model {base.name} reads at most {longest} tokens, not {config.max_length}: "
+            "lower --max-length"
+        )
     # PEFT records this as the base; the files lie elsewhere on each machine, so no path.
     model.name_or_path = base.name
     targets = TARGET_MODULES.get(model.config.model_type, ())
@@ -224,6 +242,15 @@ def adapted_model(
         warnings.simplefilter("ignore", FutureWarning)
         adapted = get_peft_model(model, lora)
     return adapted, targets or ("all-linear",)
+
+
+def _longest_input(config: Any) -> int | None:
+    """Return the most tokens that the position embeddings allow; None where there are none."""
+    positions: int | None = getattr(config, "max_position_embeddings", None)
+    if positions is not None and config.model_type in ("roberta", "xlm-roberta"):
+        # Their positions are counted from the padding id on.
+        positions -= int(config.pad_token_id) + 1
+    return positions
 
 
 def evaluate(
