@@ -1,0 +1,279 @@
+"""The one thread that computes: every row once, versions apart, failures kept to the guilty."""
+
+import gc
+import subprocess
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Iterator
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from db.errors import RegistryError
+from db.registry.versions import Version
+from tests.cluster import wait_until
+from tests.worker.made_engines import Held, MadeEngine, expected, serving
+from tests.worker.versions import version
+from worker.engine_thread import Binding, ChunkLogits, EngineThread
+from worker.engines.protocol import EngineOutOfMemory, Ids, Logits
+
+ONE = version()
+TWO = version(number=2)
+
+
+@contextmanager
+def running(thread: EngineThread) -> Iterator[EngineThread]:
+    thread.start()
+    try:
+        yield thread
+    finally:
+        thread.stop()
+
+
+def submit(thread: EngineThread, binding: Binding, texts: list[str]) -> "Future[ChunkLogits]":
+    return thread.submit(binding, binding.encode(texts))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.lists(st.text("abc", max_size=30), max_size=20), max_size=6), st.integers(1, 99))
+def test_every_row_gets_its_own_logits_however_it_was_packed(
+    chunks: list[list[str]], budget: int
+) -> None:
+    engine = MadeEngine()
+    thread = EngineThread(serving(engine), budget=budget, limit=None)
+    # Submitted before the start, so that rows of many chunks are packed together.
+    with thread.bind(ONE) as binding:
+        futures = [submit(thread, binding, chunk) for chunk in chunks]
+        with running(thread):
+            results = [future.result(10) for future in futures]
+    for chunk, result in zip(chunks, results, strict=True):
+        assert result.logits.tolist() == expected(chunk)
+        assert result.rejected == {}
+        assert result.tokens == sum(len(text) for text in chunk)
+    computed = sorted(text for call in engine.calls for text in call)
+    assert computed == sorted(text for chunk in chunks for text in chunk)
+    for call in engine.calls:
+        assert len(call) == 1 or len(call) * max(map(len, call)) <= budget
+
+
+def test_four_threads_at_once_load_a_version_once() -> None:
+    loads: list[Version] = []
+    gate = threading.Barrier(4)
+
+    def load(wanted: Version) -> MadeEngine:
+        loads.append(wanted)
+        time.sleep(0.05)  # the others come meanwhile
+        return MadeEngine()
+
+    def bind(_: int) -> str:
+        gate.wait(10)
+        with thread.bind(ONE) as binding:
+            return binding.engine_name
+
+    thread = EngineThread(load)
+    with running(thread), ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(bind, range(4))) == ["made"] * 4
+    assert loads == [ONE]
+
+
+def test_a_load_that_fails_reaches_all_who_wait_and_the_old_version_serves_on() -> None:
+    started = threading.Barrier(4)
+    tries: list[Version] = []
+
+    def load(wanted: Version) -> MadeEngine:
+        if wanted == ONE:
+            return MadeEngine()
+        tries.append(wanted)
+        time.sleep(0.05)
+        raise RegistryError("model letters:2 is damaged")
+
+    def bind(_: int) -> str:
+        started.wait(10)
+        with pytest.raises(RegistryError) as raised:
+            thread.bind(TWO)
+        return str(raised.value)
+
+    with running(EngineThread(load)) as thread, thread.bind(ONE) as binding:
+        with ThreadPoolExecutor(4) as pool:
+            assert set(pool.map(bind, range(4))) == {"model letters:2 is damaged"}
+        assert submit(thread, binding, ["a"]).result(10).logits.tolist() == expected(["a"])
+        assert thread.loaded() == [ONE]
+        before = len(tries)
+        with pytest.raises(RegistryError):
+            thread.bind(TWO)
+        assert len(tries) == before + 1, "the next who asks tries anew"
+
+
+@pytest.mark.parametrize("bad", [[0], [255], [3, 4, 200], [*range(0, 256, 16)]])
+def test_only_the_rows_that_raise_are_rejected(bad: list[int]) -> None:
+    texts = [f"b{n:03}" if n in bad else f"g{n:03}" for n in range(256)]
+
+    def fail(rows: list[str]) -> None:
+        if any(row.startswith("b") for row in rows):
+            raise RuntimeError("a row's text stands here: b003")
+
+    engine = MadeEngine(fail)
+    with running(EngineThread(serving(engine))) as thread, thread.bind(ONE) as binding:
+        result = submit(thread, binding, texts).result(10)
+    assert result.rejected == dict.fromkeys(bad, "engine error: RuntimeError")
+    good = [n for n in range(256) if n not in bad]
+    assert result.logits[good].tolist() == expected([texts[n] for n in good])
+    for n in bad:
+        assert engine.calls.count([texts[n]]) == 2, "alone twice"
+
+
+def test_a_row_that_fails_once_is_not_rejected() -> None:
+    left = iter([RuntimeError()])
+
+    def fail_once(_: list[str]) -> None:
+        for error in left:
+            raise error
+
+    engine = MadeEngine(fail_once)
+    with running(EngineThread(serving(engine))) as thread, thread.bind(ONE) as binding:
+        result = submit(thread, binding, ["alone"]).result(10)
+    assert result.rejected == {}
+    assert result.logits.tolist() == expected(["alone"])
+
+
+def test_a_micro_batch_that_does_not_fit_the_memory_is_halved_until_it_does() -> None:
+    def fail(rows: list[str]) -> None:
+        if len(rows) > 2:
+            raise EngineOutOfMemory
+
+    engine = MadeEngine(fail)
+    texts = [f"t{n}" for n in range(8)]
+    with running(EngineThread(serving(engine))) as thread, thread.bind(ONE) as binding:
+        result = submit(thread, binding, texts).result(10)
+    assert result.rejected == {}
+    assert result.logits.tolist() == expected(texts)
+
+
+def test_logits_that_are_no_numbers_reject_their_row_alone() -> None:
+    with running(EngineThread(serving(MadeEngine()))) as thread, thread.bind(ONE) as binding:
+        result = submit(thread, binding, ["fine", "nan", "also fine"]).result(10)
+    assert result.rejected == {1: "non-finite logits"}
+    assert result.logits[[0, 2]].tolist() == expected(["fine", "also fine"])
+
+
+def test_logits_of_a_wrong_shape_are_no_logits() -> None:
+    class Wrong(MadeEngine):
+        def logits(self, input_ids: Ids, attention_mask: Ids) -> Logits:
+            return np.zeros((1, 1), np.float32)
+
+    with running(EngineThread(lambda _: Wrong())) as thread, thread.bind(ONE) as binding:
+        result = submit(thread, binding, ["a", "b"]).result(10)
+    assert set(result.rejected) == {0, 1}
+
+
+def test_two_versions_at_once_never_share_a_micro_batch() -> None:
+    engines = {1: MadeEngine(), 2: MadeEngine()}
+    thread = EngineThread(lambda wanted: engines[wanted.version])
+    with thread.bind(ONE) as one, thread.bind(TWO) as two:
+        pairs = [
+            (submit(thread, binding, [f"{name}{n}" for n in range(20)]), name)
+            for binding, name in [(one, "x"), (two, "y")] * 5
+        ]
+        with running(thread):
+            for future, name in pairs:
+                assert future.result(10).logits[:, 1].tolist() == [float(ord(name))] * 20
+    assert {text[0] for call in engines[1].calls for text in call} == {"x"}
+    assert {text[0] for call in engines[2].calls for text in call} == {"y"}
+
+
+def test_an_old_version_stays_while_it_is_held_and_leaves_after() -> None:
+    engines: list[weakref.ref[MadeEngine]] = []
+
+    def load(_: Version) -> MadeEngine:
+        engine = MadeEngine()
+        engines.append(weakref.ref(engine))
+        return engine
+
+    with running(EngineThread(load)) as thread:
+        held = thread.bind(ONE)
+        with thread.bind(TWO):
+            assert thread.loaded() == [TWO, ONE]
+        assert submit(thread, held, ["a"]).result(10).logits.tolist() == expected(["a"])
+        assert thread.loaded() == [TWO, ONE]
+        held.release()
+        held.release()
+        assert thread.loaded() == [TWO], "the newest stays, though nothing holds it"
+        gc.collect()
+        assert engines[0]() is None, "its memory is free"
+        assert engines[1]() is not None
+
+
+def test_a_submission_is_withdrawn_before_it_has_begun_and_not_after() -> None:
+    held = Held()
+    with running(EngineThread(serving(MadeEngine(held)))) as thread, thread.bind(ONE) as binding:
+        first = submit(thread, binding, ["first"])
+        assert held.inside.wait(10)
+        second = submit(thread, binding, ["second", "third"])
+        assert thread.pending_rows == 2
+        assert thread.withdraw(first) is False
+        assert thread.withdraw(second) is True
+        assert thread.pending_rows == 0
+        held.go_on.set()
+        assert first.result(10).logits.tolist() == expected(["first"])
+        with pytest.raises(CancelledError):
+            second.result(10)
+
+
+def test_stopping_ends_the_micro_batch_and_cancels_the_rest() -> None:
+    held = Held()
+    engine = MadeEngine(held)
+    thread = EngineThread(serving(engine), budget=8)
+    thread.start()
+    binding = thread.bind(ONE)
+    begun = submit(thread, binding, ["first"])
+    assert held.inside.wait(10)
+    waiting = submit(thread, binding, ["second"])
+    stopper = threading.Thread(target=thread.stop)
+    stopper.start()
+    wait_until(waiting.cancelled, 10, "what waits is cancelled")
+    held.go_on.set()
+    stopper.join(10)
+    assert not stopper.is_alive()
+    assert engine.calls == [["first"]]
+    assert begun.cancelled() or begun.done()
+    assert submit(thread, binding, ["late"]).cancelled()
+
+
+def test_progress_counts_each_call_that_came_back() -> None:
+    thread = EngineThread(serving(MadeEngine()), budget=4)
+    with running(thread), thread.bind(ONE) as binding:
+        submit(thread, binding, ["ab", "cd", "ef", "gh"]).result(10)
+    assert thread.progress == 2
+    assert thread.statistics.rows == 4
+    assert thread.statistics.tokens == 8
+
+
+def test_a_process_that_hangs_inside_the_engine_ends_itself() -> None:
+    code = """
+import ctypes
+from tests.worker.made_engines import MadeEngine
+from tests.worker.versions import version
+from worker.engine_thread import EngineThread
+
+def hang(texts):
+    # Native code that keeps the interpreter lock: no thread of Python's own could end it.
+    ctypes.PyDLL(None).sleep(60)
+
+thread = EngineThread(lambda _: MadeEngine(hang), limit=1.0)
+thread.start()
+with thread.bind(version()) as binding:
+    thread.submit(binding, binding.encode(["text"])).result()
+"""
+    started = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=50, check=False
+    )
+    assert done.returncode == 1
+    assert "Timeout (0:00:01)!" in done.stderr
+    assert time.monotonic() - started < 40
