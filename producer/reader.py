@@ -149,6 +149,7 @@ class Reader:
         columns: Columns | None,
     ) -> Head:
         format_ = format_of(source, self._wanted.format)
+        self._note(format_.notes)
         if format_.name == "parquet":
             return parquet_head(source, format_)
         sample = read_sample(source, format_.compression, encoding)

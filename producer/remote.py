@@ -74,8 +74,8 @@ def _source(url: str, filesystem: "AbstractFileSystem", path: str) -> SourceFile
         info = filesystem.info(path)
         if info.get("type") == "directory":
             raise UsageError(f"{name} is a folder; name its files")
-        seekable = _takes_ranges(filesystem, path) if _is_http(url) else True
         size = info.get("size")
+        seekable = not _is_http(url) or (size is not None and _takes_ranges(filesystem, path))
         fingerprint = _tag(info, size) or _content_hash(filesystem, path, seekable=seekable)
     except FileNotFoundError as error:
         # The driver for HTTP raises this whatever happened.

@@ -31,6 +31,8 @@ class Format:
     name: str
     #: `gzip`, `zstd` or None.
     compression: str | None
+    #: What a person should be told of how it was found.
+    notes: tuple[str, ...] = ()
 
 
 def format_of(source: SourceFile, wanted: str) -> Format:
@@ -59,4 +61,7 @@ def format_of(source: SourceFile, wanted: str) -> Format:
             f"{source.name}: Parquet is compressed inside and cannot be read out of a compressed "
             "file; unpack it first"
         )
+    if wanted == "auto" and not extension:
+        note = f"{source.name} has no extension and is read as plain text, a text a line"
+        return Format(found, compression, (note,))
     return Format(found, compression)

@@ -22,7 +22,7 @@ from producer.sources import SourceFile, resolve_sources
 Items = list[Row | RejectedRow]
 
 QUICK = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 #: Pieces that meet in every order: quotes, line ends, bytes that are wrong, whole good rows.
 PIECES = st.lists(
@@ -155,7 +155,7 @@ def test_what_a_csv_writer_writes_is_read_back(
     ]
 
 
-@settings(QUICK, max_examples=300)
+@settings(QUICK, max_examples=200)
 @given(
     content=st.one_of(st.binary(max_size=400), PIECES.map(b"".join)),
     head=st.sampled_from([b"", b"id,text\n", b'{"text": "x"}\n', b"text\n", b"\xff\xfe", b"PAR1"]),
@@ -206,7 +206,7 @@ def assert_one_line(error: LabelstreamError) -> None:
     assert "\n" not in str(error)
 
 
-@pytest.mark.parametrize("rows", [20_000, 200_000])
+@pytest.mark.parametrize("rows", [10_000, 100_000])
 def test_memory_does_not_grow_with_the_file(tmp_path: Path, rows: int) -> None:
     import tracemalloc
 

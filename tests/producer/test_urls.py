@@ -78,7 +78,7 @@ def site() -> Iterator[Site]:
             """Say nothing: clients that go away in the middle are part of these tests."""
 
     server = Server(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     served.base = f"http://127.0.0.1:{server.server_port}"
     yield served
