@@ -206,7 +206,7 @@ def assert_one_line(error: LabelstreamError) -> None:
     assert "\n" not in str(error)
 
 
-@pytest.mark.parametrize("rows", [10_000, 100_000])
+@pytest.mark.parametrize("rows", [5_000, 50_000])
 def test_memory_does_not_grow_with_the_file(tmp_path: Path, rows: int) -> None:
     import tracemalloc
 
