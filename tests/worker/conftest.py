@@ -9,8 +9,8 @@ from db.registry.versions import Version, parse_ref, resolve
 from db.settings import Settings
 from db.store import Store, open_store
 from worker.classifier import Classifier
+from worker.merge import merge_version
 from worker.preparing import prepare
-from worker.serving import ensure_merged
 
 
 @pytest.fixture(scope="session")
@@ -20,7 +20,8 @@ def starter_settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     settings = Settings(_env_file=None, home_dir=home, device="cpu")
     store = open_store(settings)
     prepare(store, settings)
-    ensure_merged(store, settings, resolve(store, parse_ref("emotion:1")))
+    # Here rather than in a child: what it imports is used by other tests again.
+    merge_version(store, settings.registry, resolve(store, parse_ref("emotion:1")))
     store.close()
     return settings
 
