@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import redis
 from sqlalchemy import create_engine, make_url
@@ -88,7 +89,8 @@ def start_postgres(folder: Path) -> Iterator[str]:
     if given:
         yield given
         return
-    server = _postgres_package().get_server(folder / "postgres", cleanup_mode="delete")
+    server = _postgres_package().get_server(folder / "postgres", cleanup_mode="delete", start=False)
+    _start_patiently(server)
     try:
         url: str = server.get_uri(driver="psycopg")
         administer(url, *(f"ALTER SYSTEM SET {setting}" for setting in _FAST_SETTINGS))
@@ -96,6 +98,17 @@ def start_postgres(folder: Path) -> Iterator[str]:
         yield url
     finally:
         server.cleanup()
+
+
+def _start_patiently(server: Any) -> None:
+    # It gives its server 10 s, which a busy machine may need; a second call finds it running.
+    for last in (False, False, True):
+        try:
+            server.start()
+            return
+        except subprocess.TimeoutExpired:
+            if last:
+                raise
 
 
 def _postgres_package() -> ModuleType:
