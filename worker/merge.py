@@ -28,6 +28,9 @@ _TOKENIZER_FILES = (
     "merges.txt",
 )
 
+#: The adapter's weights, as PEFT names them.
+_WEIGHTS = "adapter_model.safetensors"
+
 #: Where the weights of a classification head end that has one row a class.
 _HEADS = (".classifier.weight", ".score.weight", ".out_proj.weight")
 
@@ -105,7 +108,7 @@ def write_merged(registry: Path, version: Version, folder: Path) -> None:
 def _check_head(adapter: Path, version: Version) -> None:
     from safetensors import safe_open
 
-    with safe_open(adapter / "adapter_model.safetensors", framework="numpy") as tensors:
+    with safe_open(adapter / _WEIGHTS, framework="numpy") as tensors:
         heads = [
             tensors.get_slice(name).get_shape()[0]
             for name in tensors.keys()  # noqa: SIM118  (not a dictionary)
@@ -122,7 +125,8 @@ def _check_head(adapter: Path, version: Version) -> None:
 
 def _save_merged(base: Path, adapter: Path, labels: tuple[str, ...], folder: Path) -> None:
     os.environ["HF_HUB_OFFLINE"] = "1"
-    from peft import PeftModel
+    from peft import PeftModel, get_peft_model_state_dict
+    from safetensors import safe_open
     from transformers import AutoModelForSequenceClassification
     from transformers.utils import logging as transformers_logging
 
@@ -136,8 +140,17 @@ def _save_merged(base: Path, adapter: Path, labels: tuple[str, ...], folder: Pat
         use_safetensors=True,
         trust_remote_code=False,
     )
-    merged = PeftModel.from_pretrained(bare, str(adapter)).merge_and_unload()
-    merged.save_pretrained(folder)
+    adapted = PeftModel.from_pretrained(bare, str(adapter))
+    with safe_open(adapter / _WEIGHTS, framework="numpy") as tensors:
+        given = set(tensors.keys())
+    # PEFT passes over weights that have no place, and leaves places without weights as they are.
+    placed = set(get_peft_model_state_dict(adapted, save_embedding_layers=False))
+    if odd := sorted(given ^ placed):
+        raise RegistryError(
+            "the adapter's weights do not fit its base and its adapter_config.json: "
+            f"{odd[0]} is only in one of them ({len(odd)} such)"
+        )
+    adapted.merge_and_unload().save_pretrained(folder)
 
 
 if __name__ == "__main__":

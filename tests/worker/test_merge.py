@@ -130,7 +130,7 @@ def test_another_base_than_the_one_it_was_fitted_on_is_refused(
     assert "has another config.json than model emotion:1 was fitted on" in line
 
 
-def test_an_adapter_that_fits_no_layer_of_the_base_is_refused(
+def test_an_adapter_some_of_whose_weights_have_no_place_is_refused(
     own: tuple[Store, Settings], starter: Version, tmp_path: Path
 ) -> None:
     store, settings = own
@@ -145,4 +145,5 @@ def test_an_adapter_that_fits_no_layer_of_the_base_is_refused(
         store, NewVersion(**given, adapter=location, adapter_sha256=published), who="test"
     )
     assert [str(one) for one in list_versions(store)] == ["emotion:1", "emotion:2"]
-    assert "cannot be merged into" in refused(settings, version, tmp_path / "merged")
+    line = refused(settings, version, tmp_path / "merged")
+    assert "weights do not fit its base and its adapter_config.json" in line
