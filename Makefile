@@ -30,6 +30,7 @@ $(STAMP): pyproject.toml constraints.txt
 	fi
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
+	@echo 'set-up is done'
 
 lint: setup  ## check style, format and types
 	$(BIN)/ruff check
