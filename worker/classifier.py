@@ -91,7 +91,8 @@ class Classifier:
             self.version.temperature.get(self.engine, 1.0),
             multi_label=self.version.multi_label,
         )
-        order = np.argsort(-shares, axis=1, kind="stable")
+        # By the logits, as the worker does: two of them may differ where their shares do not.
+        order = np.argsort(-logits, axis=1, kind="stable")
         found = [
             [{"label": self.labels[index], "score": float(row[index])} for index in best]
             for row, best in zip(shares, order[:, :top_k].tolist(), strict=True)

@@ -1,6 +1,7 @@
 """The engine that is always there: torch, fp32 on a CPU and bf16 on a GPU."""
 
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -76,10 +77,10 @@ def _device(wanted: str) -> str:
         return "cpu"
     if wanted == "auto":
         return "cuda:0" if torch.cuda.is_available() else "cpu"
-    kind, _, number = wanted.partition(":")
-    index = int(number) if number.isdigit() else 0
-    if kind != "cuda" or (number and not number.isdigit()):
+    named = re.fullmatch(r"cuda(?::(\d+))?", wanted)
+    if named is None:
         raise UsageError(f"device {wanted!r} is none of auto, cpu, cuda, cuda:N")
+    index = int(named[1] or 0)
     if not torch.cuda.is_available() or index >= torch.cuda.device_count():
         raise UsageError(
             f"device {wanted} is not there; set LABELSTREAM_DEVICE=auto, or install torch's CUDA "
