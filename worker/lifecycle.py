@@ -21,6 +21,7 @@ from db.store import Store, open_store
 from worker.engine_thread import EngineThread
 from worker.keeper import LeaseKeeper
 from worker.labeling import ChunkLabeler
+from worker.logs import set_up_logging
 from worker.outbox import CeleryOutbox
 from worker.preparing import make_ready
 from worker.serving import Loader
@@ -110,6 +111,8 @@ def begin(sender: Any) -> None:
     """
     global _runtime
     settings = get_settings()
+    # Celery sets the logging up only later, and loading the model is worth a line.
+    set_up_logging(settings)
     try:
         _runtime = _make_runtime(settings, sender)
         _runtime.start(settings.model)

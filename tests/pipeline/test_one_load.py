@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster import Cluster, clean_environment
+from tests.cluster import Cluster, clean_environment, wait_until
 
-ROWS = 3000
+ROWS = 1000
 
 
 @pytest.fixture
@@ -22,9 +22,10 @@ def test_four_threads_and_many_chunks_load_the_model_once(cluster: Cluster, many
     cluster.start_worker()
     result = cluster.ingest(many, "--chunk-rows", "50")
     assert result["labeled"] == ROWS
+    chunks = ROWS / 50
+    wait_until(lambda: cluster.logs().count("chunk done:") == chunks, 10, "a line for each chunk")
     log = cluster.logs()
     assert log.count("loaded on cpu with engine torch") == 1
-    assert log.count("chunk done:") == ROWS / 50
     loaded = log.index("loaded on cpu with engine torch")
     assert loaded < log.index("chunk done:")
     assert "ready." in log[loaded:], "loaded before the worker took its first message"
