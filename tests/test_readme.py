@@ -95,3 +95,8 @@ def test_every_make_target_that_is_named_exists() -> None:
     for target in set(re.findall(r"`make (\w+)`|\$ make (\w+)", README)):
         name = next(part for part in target if part)
         assert re.search(rf"^{name}:", makefile, re.MULTILINE), name
+
+
+def test_every_query_of_the_examples_stands_in_the_readme() -> None:
+    for query in sorted((ROOT / "examples" / "queries").glob("*.sql")):
+        assert query.read_text(encoding="utf-8").strip() in README, query.name
