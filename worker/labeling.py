@@ -3,14 +3,15 @@
 import logging
 import threading
 import time
-from collections import Counter
 from concurrent.futures import CancelledError
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import AbstractContextManager
 
+from sqlalchemy.exc import DBAPIError
+
 from db.defaults import TOKENISE_LIMIT_SECONDS, WRITE_LIMIT_SECONDS
-from db.errors import LabelstreamError, one_line
-from db.ledger.claiming import ChunkState, Claim, claim, fail_job, hand_back, look_at
+from db.errors import LabelstreamError, ServiceUnavailable, one_line
+from db.ledger.claiming import ChunkState, Claim, JobFacts, claim, fail_job, hand_back, look_at
 from db.ledger.closing import ChunkResult, LabeledRow, WorkerReject, close_chunk
 from db.ledger.payload import ChunkRows, unpack
 from db.registry.versions import Version, parse_ref, resolve
@@ -54,7 +55,8 @@ class ChunkLabeler:
         self._worker = worker
         self._gate = Gate()
         self._draining = threading.Event()
-        self._load_failures: Counter[str] = Counter()
+        #: The different errors of a model's loads since it was last loaded.
+        self._load_failures: dict[str, list[Exception]] = {}
 
     def drain(self) -> None:
         """Begin nothing more; chunks that have not begun to be computed are handed back."""
@@ -91,17 +93,30 @@ class ChunkLabeler:
         """Make sure that the job's version is loaded, and hold it."""
         reference = state.job.model_ref
         try:
-            version = resolve(self._store, parse_ref(reference))
-            return self._engine.bind(version)
-        except LabelstreamError as error:
-            self._load_failures[reference] += 1
-            log.error("model %s was refused: %s", reference, one_line(error))
-            if self._load_failures[reference] >= LOAD_TRIES:
-                del self._load_failures[reference]
-                reason = f"model {reference} was refused {LOAD_TRIES} times: {one_line(error)}"
-                if self._store.retrying(lambda: fail_job(self._store, state.job.id, reason)):
-                    log.error("job %s failed: %s", state.job.id, reason)
+            version = self._store.retrying(lambda: resolve(self._store, parse_ref(reference)))
+            binding = self._engine.bind(version)
+        except (ServiceUnavailable, DBAPIError):
+            # Not the model's fault: the chunk is sent again.
+            raise
+        except Exception as error:  # noqa: BLE001  (a framework may raise anything for a model)
+            self._count_failure(state.job, error)
             return None
+        self._load_failures.pop(reference, None)
+        return binding
+
+    def _count_failure(self, job: JobFacts, error: Exception) -> None:
+        reference = job.model_ref
+        reason = one_line(error) if isinstance(error, LabelstreamError) else type(error).__name__
+        log.error("model %s was refused: %s", reference, reason)
+        failures = self._load_failures.setdefault(reference, [])
+        # Threads that waited for one load all get the same error: it failed once.
+        if not any(error is known for known in failures):
+            failures.append(error)
+        if len(failures) >= LOAD_TRIES:
+            self._load_failures.pop(reference, None)
+            reason = f"model {reference} was refused {LOAD_TRIES} times: {reason}"
+            if self._store.retrying(lambda: fail_job(self._store, job.id, reason)):
+                log.error("job %s failed: %s", job.id, reason)
 
     def _run_claimed(self, state: ChunkState, number: int, binding: Binding) -> bool:
         inside: AbstractContextManager[None] = (
