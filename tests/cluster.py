@@ -34,7 +34,14 @@ def wait_until(condition: Callable[[], Any], seconds: float, what: str) -> Any:
 def clean_environment(**settings: str) -> dict[str, str]:
     """Return the environment without any setting of ours, and then `settings`."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("LABELSTREAM_")}
-    return {**kept, "PYTHONUNBUFFERED": "1", "COLUMNS": "200", **settings}
+    # One thread each: on two cores, processes with two take turns more than they compute.
+    return {
+        **kept,
+        "PYTHONUNBUFFERED": "1",
+        "COLUMNS": "200",
+        "OMP_NUM_THREADS": "1",
+        **settings,
+    }
 
 
 class Cluster:

@@ -167,11 +167,22 @@ class JobWriter:
         )
 
     def _set(self, **values: Any) -> None:
+        tries = 0
+
         def step() -> None:
+            nonlocal tries
+            tries += 1
             with self._store.write() as connection:
+                if tries > 1 and self._has_ended(connection):
+                    # The commit came through before the connection broke, and it was the last.
+                    return
                 self._step(connection, **values)
 
         self._retrying(step)
+
+    def _has_ended(self, connection: Connection) -> bool:
+        state = connection.scalar(select(Job.state).where(Job.id == self.job))
+        return state in ("done", "failed")
 
     def _write(self, statement: Update) -> None:
         def write() -> None:

@@ -58,9 +58,8 @@ def test_the_test_tweets_go_the_whole_way_with_two_workers(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     path, texts, labels = test_split
-    # One thread each: two processes with two on two cores take turns more than they compute.
-    cluster.start_worker(OMP_NUM_THREADS="1")
-    cluster.start_worker(OMP_NUM_THREADS="1")
+    cluster.start_worker()
+    cluster.start_worker()
     result = cluster.ingest(path)
     assert (result["rows"], result["labeled"], result["rejected"]) == (2000, 2000, 0)
     assert result["state"] == "done"
