@@ -144,14 +144,8 @@ class Chunk(Base):
     done_at: Mapped[datetime | None]
 
     __table_args__ = (
-        Index(
-            "ix_chunks_open",
-            "state",
-            "queue",
-            "sent_at",
-            postgresql_where=text("state IN ('queued', 'leased')"),
-            sqlite_where=text("state IN ('queued', 'leased')"),
-        ),
+        # Not a partial index: SQLite would not use one for a state that is a bound parameter.
+        Index("ix_chunks_state_job_id", "state", "job_id"),
         Index(
             "ix_chunks_queue_sent_claimed",
             "queue",

@@ -138,14 +138,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("fk_chunks_jobs")),
         sa.PrimaryKeyConstraint("job_id", "number", name=op.f("pk_chunks")),
     )
-    op.create_index(
-        "ix_chunks_open",
-        "chunks",
-        ["state", "queue", "sent_at"],
-        unique=False,
-        postgresql_where=sa.text("state IN ('queued', 'leased')"),
-        sqlite_where=sa.text("state IN ('queued', 'leased')"),
-    )
+    op.create_index("ix_chunks_state_job_id", "chunks", ["state", "job_id"], unique=False)
     op.create_index(
         "ix_chunks_queue_sent_claimed",
         "chunks",
