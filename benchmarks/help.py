@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 BIN = Path(sys.executable).parent
-COMMANDS = {
+COMMANDS: dict[str, list[str | Path]] = {
     "python -c pass": [sys.executable, "-c", "pass"],
     "producer --help": [BIN / "producer", "--help"],
     "training --help": [BIN / "training", "--help"],

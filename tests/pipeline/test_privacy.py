@@ -36,7 +36,7 @@ class Monitor:
         assert self._started.wait(10)
 
     def _listen(self) -> None:
-        with self._client.monitor() as monitor:
+        with self._client.monitor() as monitor:  # type: ignore[no-untyped-call]
             self._started.set()
             for command in monitor.listen():
                 self.lines.append(str(command["command"]))
