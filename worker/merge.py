@@ -124,7 +124,7 @@ def _check_head(adapter: Path, version: Version) -> None:
 
 
 def _save_merged(base: Path, adapter: Path, labels: tuple[str, ...], folder: Path) -> None:
-    os.environ["HF_HUB_OFFLINE"] = "1"
+    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     from peft import PeftModel, get_peft_model_state_dict
     from safetensors import safe_open
     from transformers import AutoModelForSequenceClassification

@@ -1,6 +1,7 @@
 """The torch engine: the logits of plain transformers, and refusals in one line."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,14 @@ def test_the_logits_are_those_of_plain_transformers(classifier: Classifier, merg
     ours = classifier.logits(texts)
     assert ours.dtype == np.float32
     assert np.abs(ours - transformers_logits(merged, texts)).max() < 1e-4
+
+
+def test_loading_leaves_the_hub_open_to_the_child_that_merges_the_next_version(
+    merged: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    TorchEngine(merged, 128, "cpu")
+    assert "HF_HUB_OFFLINE" not in os.environ
 
 
 def test_the_packing_changes_no_label(classifier: Classifier) -> None:

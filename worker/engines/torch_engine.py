@@ -21,8 +21,9 @@ class TorchEngine:
     name = "torch"
 
     def __init__(self, folder: Path, max_length: int, device: str = "auto") -> None:
-        # Nothing is asked of a hub: the folder has everything.
-        os.environ["HF_HUB_OFFLINE"] = "1"
+        # Nothing is asked of a hub: the folder has everything, and `local_files_only` sees to it.
+        # HF_HUB_OFFLINE would do more than that: a child that merges the next version inherits
+        # it, and may have to fetch a base.
         os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
         os.environ["TRANSFORMERS_NO_ADVISORY_WARNINGS"] = "1"
         import torch
