@@ -28,7 +28,7 @@ class Monitor:
     """Everything that a Redis server is told, by MONITOR, and what it holds at the end."""
 
     def __init__(self, url: str) -> None:
-        self._client = redis.Redis.from_url(url)
+        self._client = redis.Redis.from_url(url, socket_timeout=None)
         self.lines: list[str] = []
         self._started = threading.Event()
         self._thread = threading.Thread(target=self._listen, daemon=True)

@@ -6,6 +6,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from sqlalchemy.exc import DBAPIError
 
 from db.errors import RegistryError, UsageError
 from db.registry.versions import Version, list_aliases, list_versions
@@ -113,3 +114,16 @@ def test_of_many_that_start_at_once_one_registers_the_starter(store: Store, tmp_
     assert list_aliases(store) == {("emotion", "production"): 1}
     assert [path.name for path in registry.iterdir()] == [starter.adapter]
     assert "adapter_model.safetensors" in starter.adapter_sha256
+
+
+def test_a_starter_that_cannot_be_registered_leaves_no_folder(
+    sqlite_store: Store, tmp_path: Path
+) -> None:
+    with sqlite_store.write() as connection:
+        connection.exec_driver_sql(
+            "CREATE TRIGGER refuse BEFORE INSERT ON model_versions "
+            "BEGIN SELECT RAISE(ABORT, 'refused'); END"
+        )
+    with pytest.raises(DBAPIError):
+        ensure_starter(sqlite_store, tmp_path / "registry")
+    assert list((tmp_path / "registry").iterdir()) == []

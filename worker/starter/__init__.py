@@ -21,12 +21,16 @@ def ensure_starter(store: Store, registry: Path) -> None:
     if list_versions(store, STARTER_MODEL):
         return
     location, hashes = publish(registry, ADAPTER)
-    version = add_first_version(
-        store,
-        described_version(ADAPTER, STARTER_MODEL, location, hashes),
-        who="labelstream",
-        why="the starter model, registered at first use",
-        alias=DEFAULT_ALIAS,
-    )
-    if version is None:
-        discard(registry, location)
+    registered = None
+    try:
+        registered = add_first_version(
+            store,
+            described_version(ADAPTER, STARTER_MODEL, location, hashes),
+            who="labelstream",
+            why="the starter model, registered at first use",
+            alias=DEFAULT_ALIAS,
+        )
+    finally:
+        # Another process was faster, or the database is gone: nothing refers to the folder.
+        if registered is None:
+            discard(registry, location)
