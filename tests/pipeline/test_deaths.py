@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -62,8 +63,8 @@ def test_messages_that_redis_lost_are_sent_again(cluster: Cluster, many: Path) -
         lambda: cluster.value("SELECT count(*) FROM jobs WHERE source_exhausted"), 60, "all is read"
     )
     server = redis.Redis.from_url(cluster.settings["LABELSTREAM_BROKER_URL"])
-    waiting = server.llen("labelstream")
-    assert waiting == 12, "3,000 rows are 12 chunks"
+    # 3,000 rows are 12 chunks. A chunk whose sending is not yet written down may be sent twice.
+    assert server.llen("labelstream") >= 12
     server.flushdb()
     server.close()
     cluster.start_worker(LABELSTREAM_ENGINE="text-hash")
@@ -92,26 +93,24 @@ def test_a_full_disk_loses_nothing(
     small_disk: Path, tmp_path: Path, redis_url: str, registry: Path
 ) -> None:
     path = tmp_path / "rows.csv"
-    text = "a text of about a hundred characters, so that six megabytes are full before long " * 2
+    text = "a text of about a hundred characters so that six megabytes are full before long " * 2
     rows = 20_000
     path.write_text("text\n" + "".join(f"{n} {text}\n" for n in range(rows)))
     cluster = Cluster(tmp_path, redis_url, f"sqlite:///{small_disk / 'store.db'}", registry)
     try:
         cluster.start_worker(LABELSTREAM_ENGINE="constant")
         job = cluster.start_producer("ingest", path, "--wait", "--json")
-        wait_until(
-            lambda: (
-                shutil.disk_usage(small_disk).free < 100_000 and "trying again" in cluster.logs()
-            ),
-            90,
-            "the disk is full and the worker says so",
-        )
-        assert job.poll() is None, "the producer waits too"
+        wait_until(lambda: shutil.disk_usage(small_disk).free == 0, 90, "the disk is full")
+        time.sleep(5)
+        assert job.poll() is None, "the producer waits"
+        assert cluster.value("SELECT count(*) FROM labeled_texts") < rows
         grow = ["mount", "-o", "remount,size=200m", str(small_disk)]
         subprocess.run(grow, check=True)
         _, err = job.communicate(timeout=120)
         assert job.returncode == 0, err
-        assert err.count("trying again") <= 5, "said once for each step, not at every try"
+        said = err + cluster.logs()
+        assert "SQLITE_FULL; trying again" in said, "whoever met the full disk says so"
+        assert said.count("trying again") <= 8, "once for each step, not at every try"
         assert cluster.value("SELECT count(*) FROM labeled_texts") == rows
         assert cluster.value("SELECT sum(labeled) FROM chunks") == rows
     finally:
