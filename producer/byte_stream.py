@@ -3,7 +3,7 @@
 from typing import Any, Protocol
 
 from producer.rows import SourceError
-from producer.sources import SourceFile
+from producer.source_file import SourceFile
 
 
 class ByteStream(Protocol):

@@ -9,7 +9,7 @@ from producer.decompression import Gunzipped, Unzstd
 from producer.encodings import Encoding, Transcoded, marked_encoding
 from producer.lines import MAX_ROW_BYTES
 from producer.rows import SourceError
-from producer.sources import SourceFile
+from producer.source_file import SourceFile
 
 #: Bytes of a source's beginning from which columns, delimiter and kind are told.
 SAMPLE_BYTES = 1 << 18

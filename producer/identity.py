@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from producer.request import IngestRequest
 from producer.rows import ReadOptions
-from producer.sources import SourceFile
+from producer.source_file import SourceFile
 
 
 def digest(value: object) -> str:

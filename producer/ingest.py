@@ -21,7 +21,8 @@ from producer.rows import Position, ReadOptions
 from producer.running import JobRun
 from producer.screen import Screen
 from producer.services import Services, open_services
-from producer.sources import SourceFile, resolve_sources
+from producer.source_file import SourceFile
+from producer.sources import resolve_sources
 from producer.summary import JobSummary, summarise
 
 #: Where reading a source begins.

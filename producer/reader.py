@@ -19,7 +19,7 @@ from producer.formats.parquet import ParquetRows, check_types, parquet_head
 from producer.formats.plain_text import TextRows, text_head
 from producer.lines import LineWindow, line_blocks
 from producer.rows import Position, ReadOptions, RejectedRow, Row
-from producer.sources import SourceFile
+from producer.source_file import SourceFile
 
 
 class _Body(Protocol):

@@ -4,7 +4,7 @@ import hashlib
 from typing import TYPE_CHECKING, Any
 
 from db.errors import UsageError, hide_password
-from producer.sources import SourceFile
+from producer.source_file import SourceFile
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem

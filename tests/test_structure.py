@@ -28,11 +28,10 @@ MODULES = {
 }
 
 
-def imported(path: Path, *, top_level_only: bool) -> set[str]:
-    tree = ast.parse(path.read_text())
-    nodes = tree.body if top_level_only else list(ast.walk(tree))
+def imported(path: Path) -> set[str]:
+    """Return what a file imports anywhere: in functions and for type checking too."""
     found: set[str] = set()
-    for node in nodes:
+    for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
@@ -50,21 +49,21 @@ def test_no_import_goes_up_a_floor(package: str) -> None:
     for name, path in MODULES.items():
         if name.split(".")[0] != package:
             continue
-        ours = {other.split(".")[0] for other in imported(path, top_level_only=False)}
+        ours = {other.split(".")[0] for other in imported(path)}
         assert ours & set(MAY_IMPORT) <= MAY_IMPORT[package] | {package}, name
 
 
 def test_the_producer_knows_only_the_light_parts_of_the_worker() -> None:
     for name, path in MODULES.items():
         if name.startswith("producer"):
-            for other in imported(path, top_level_only=False):
+            for other in imported(path):
                 if other.startswith("worker"):
                     assert other.split(".")[1] in PRODUCER_MAY_KNOW, (name, other)
 
 
 def test_no_file_imports_in_a_circle() -> None:
     graph = {
-        name: {other for other in imported(path, top_level_only=True) if other in MODULES}
+        name: {other for other in imported(path) if other in MODULES}
         for name, path in MODULES.items()
     }
     finished: set[str] = set()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from db.errors import UsageError
-from producer.sources import SourceFile
+from producer.source_file import SourceFile
 
 #: Formats that `--format` names.
 FORMATS = ("csv", "tsv", "jsonl", "parquet", "text")

@@ -12,7 +12,7 @@ from producer.formats.head import Head
 from producer.formats.making import Extra, RowMaker, Value, invalid, unstorable
 from producer.formats.naming import Format
 from producer.rows import RejectedRow, Row, SourceError
-from producer.sources import SourceFile
+from producer.source_file import SourceFile
 
 if TYPE_CHECKING:
     from pyarrow import Array, DataType, RecordBatch

@@ -17,7 +17,8 @@ from db.errors import LabelstreamError, UsageError
 from producer import lines
 from producer.reader import Reader
 from producer.rows import Position, ReadOptions, RejectedRow, Row, SourceError
-from producer.sources import SourceFile, resolve_sources
+from producer.source_file import SourceFile
+from producer.sources import resolve_sources
 
 Items = list[Row | RejectedRow]
 
