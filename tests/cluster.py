@@ -1,8 +1,10 @@
 """A real deployment on this machine: Redis, a database, workers and producers as processes."""
 
+import contextlib
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -11,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 
 from db.ledger.workers import living_workers
 from db.migrate import upgrade
@@ -85,6 +88,30 @@ class Cluster:
 
             wait_until(ready, 90, "the worker is ready")
         return process
+
+    def pause(self, process: subprocess.Popen[str]) -> None:
+        """Stop a process at a moment when it holds no lock, which would stop all others too."""
+        for _ in range(100):
+            process.send_signal(signal.SIGSTOP)
+            if not self._is_locked():
+                return
+            process.send_signal(signal.SIGCONT)
+            time.sleep(0.05)
+        raise AssertionError("the process holds a lock whenever it is stopped")
+
+    def _is_locked(self) -> bool:
+        try:
+            if self.store.dialect == "sqlite":
+                with contextlib.closing(
+                    sqlite3.connect(str(self.store.engine.url.database), timeout=0.2)
+                ) as connection:
+                    connection.execute("BEGIN IMMEDIATE")
+            else:
+                with self.store.read() as transaction:
+                    transaction.execute(text("SELECT 1 FROM chunks FOR UPDATE NOWAIT"))
+        except (sqlite3.OperationalError, OperationalError):
+            return True
+        return False
 
     def worker_log(self, number: int) -> Path:
         """Return where the worker that was started as `number` writes."""

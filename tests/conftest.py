@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,12 @@ from tests.databases import fresh_database
 from tests.services import start_postgres, start_redis
 
 DATABASES = ("sqlite", "postgresql")
+
+
+def pytest_configure() -> None:
+    # In the background of a shell Ctrl-C is ignored, and the processes of a test inherit that.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

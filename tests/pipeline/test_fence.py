@@ -19,7 +19,7 @@ def test_a_paused_worker_that_comes_back_writes_nothing(cluster: Cluster, tmp_pa
         60,
         "the first worker holds chunks",
     )
-    os.kill(paused.pid, signal.SIGSTOP)
+    cluster.pause(paused)
     try:
         still_held = cluster.rows("SELECT number FROM chunks WHERE state = 'leased'")
         assert still_held, f"the victim held a lease when it was paused (it had held {len(held)})"
