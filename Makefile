@@ -37,8 +37,9 @@ lint: setup  ## check style, format and types
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
+# Two at a time: the tests wait for processes more than they compute.
 test: setup  ## run all tests
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 # What the environment or a .env says of a database, a broker or a model is not the demo's.
 demo: setup  ## label examples/tweets.csv with nothing configured, and look at the results

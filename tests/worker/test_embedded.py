@@ -116,7 +116,8 @@ def test_a_second_member_shares_and_the_last_one_ends(
 
 def test_four_members_at_once_start_one_run(run: Run, member: MakeMember) -> None:
     members = [member() for _ in range(4)]
-    assert len({one.said()["broker_url"] for one in members}) == 1
+    said = [one.said() for one in members]
+    assert len({one.get("broker_url") for one in said}) == 1, said
     pids = run.pids()
     socket = run.socket()
     for one in members:

@@ -8,7 +8,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from db.defaults import START_TIMEOUT_SECONDS
 from db.errors import LabelstreamError, ServiceUnavailable, one_line
 from worker.embedded.child import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS
 from worker.embedded.locks import FileLock
@@ -27,6 +26,9 @@ _END_OF_RUN_SECONDS = WORKER_GRACE_SECONDS + 10.0
 
 #: Seconds that a start that failed waits for what it had begun to end.
 _END_OF_FAILED_START_SECONDS = 5.0
+
+#: Seconds in which Redis must answer and the worker's process run; a busy machine needs several.
+_START_SECONDS = 30.0
 
 #: Seconds that a joiner waits while another one prepares and starts.
 _OTHERS_START_SECONDS = 60.0
@@ -183,7 +185,7 @@ class Embedded:
             self._starter.check_database()
             if prepare is not None:
                 prepare()
-            self._joined = self._starter.ensure(timeout=START_TIMEOUT_SECONDS)
+            self._joined = self._starter.ensure(timeout=_START_SECONDS)
         finally:
             self._start_lock.release()
         self._thread.start()

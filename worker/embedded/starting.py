@@ -28,7 +28,7 @@ WORKER_COMMAND = (
 )
 
 #: Seconds that the keeper's process has to detach itself.
-_DETACH_SECONDS = 10.0
+_DETACH_SECONDS = 20.0
 
 #: Keepers that may die at once before the start is given up.
 _TRIES = 3
