@@ -53,6 +53,8 @@ def open_services(
                 say(f"embedded mode: results go to {store.name}")
                 app = make_app(embedded.broker_url, settings)
                 outbox = CeleryOutbox(app, ledger_id(store))
+                if not living_workers(store, queue):
+                    say("the worker loads its model; the first time that takes a little longer")
                 embedded.wait_until_ready(LOAD_LIMIT_SECONDS, lambda: living_workers(store, queue))
                 yield Services(store, outbox)
             return

@@ -116,6 +116,16 @@ def test_of_many_that_start_at_once_one_registers_the_starter(store: Store, tmp_
     assert "adapter_model.safetensors" in starter.adapter_sha256
 
 
+def test_the_terms_of_the_starter_are_said_when_it_is_registered(
+    sqlite_store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    ensure_starter(sqlite_store, tmp_path / "registry")
+    (said,) = caplog.messages
+    assert said.startswith("model emotion:1 is registered; its terms: educational and research use")
+    ensure_starter(sqlite_store, tmp_path / "registry")
+    assert len(caplog.messages) == 1, "said once"
+
+
 def test_a_starter_that_cannot_be_registered_leaves_no_folder(
     sqlite_store: Store, tmp_path: Path
 ) -> None:

@@ -1,5 +1,6 @@
 """The starter model: an adapter that comes with Labelstream and registers itself at first use."""
 
+import logging
 from pathlib import Path
 
 from db.defaults import STARTER_MODEL
@@ -7,6 +8,8 @@ from db.registry.artifacts import discard, publish
 from db.registry.versions import DEFAULT_ALIAS, add_first_version, list_versions
 from db.store import Store
 from worker.adapters import described_version
+
+log = logging.getLogger(__name__)
 
 #: The adapter, its label names, its metadata and its model card.
 ADAPTER = Path(__file__).parent / "adapter"
@@ -23,9 +26,10 @@ def ensure_starter(store: Store, registry: Path) -> None:
     location, hashes = publish(registry, ADAPTER)
     registered = None
     try:
+        starter = described_version(ADAPTER, STARTER_MODEL, location, hashes)
         registered = add_first_version(
             store,
-            described_version(ADAPTER, STARTER_MODEL, location, hashes),
+            starter,
             who="labelstream",
             why="the starter model, registered at first use",
             alias=DEFAULT_ALIAS,
@@ -34,3 +38,6 @@ def ensure_starter(store: Store, registry: Path) -> None:
         # Another process was faster, or the database is gone: nothing refers to the folder.
         if registered is None:
             discard(registry, location)
+    if registered is not None:
+        # Not everybody may use what was learnt from this data for everything: said at first use.
+        log.warning("model %s is registered; its terms: %s", registered, starter.license)
