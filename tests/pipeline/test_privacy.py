@@ -1,15 +1,21 @@
 """Text and passwords stay where they belong, and nothing phones home."""
 
 import contextlib
+import functools
 import re
 import subprocess
 import sys
 import threading
+import time
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import psutil
 import pytest
 import redis
+from sqlalchemy import make_url
 
+from db.schema import Base
 from tests.cluster import BIN, Cluster, clean_environment, wait_until
 
 #: Stands in every text of these tests and must stand nowhere else.
@@ -23,6 +29,13 @@ def secret_csv(tmp_path: Path) -> Path:
     rows = "".join(f"{n},{SECRET_TEXT} number {n}\n" for n in range(1, 601))
     path.write_text(f"id,text\n{rows}601,\n602,{SECRET_TEXT},too many\n")
     return path
+
+
+class QuietFiles(SimpleHTTPRequestHandler):
+    """A folder over HTTP, without a word on the screen."""
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        pass
 
 
 class Monitor:
@@ -99,7 +112,7 @@ def test_no_text_in_errors_when_the_database_refuses_rows(
     assert SECRET_TEXT not in str(cluster.rows("SELECT last_error FROM chunks"))
 
 
-def test_passwords_are_in_no_job_error_or_process_list(cluster: Cluster, tmp_path: Path) -> None:
+def test_passwords_are_in_no_error(cluster: Cluster, tmp_path: Path) -> None:
     url = f"http://user:{SECRET_PASSWORD}@127.0.0.1:9/rows.csv?token={SECRET_PASSWORD}"
     done = cluster.producer("ingest", url, "--wait")
     assert done.returncode == 2
@@ -116,6 +129,66 @@ def test_passwords_are_in_no_job_error_or_process_list(cluster: Cluster, tmp_pat
         assert done.returncode == 2
         assert SECRET_PASSWORD not in done.stderr
         assert re.fullmatch(r"error: .*", done.stderr.strip().splitlines()[-1])
+
+
+def test_a_password_in_a_source_is_in_no_table_log_or_output(
+    cluster: Cluster, secret_csv: Path
+) -> None:
+    handler = functools.partial(QuietFiles, directory=secret_csv.parent)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"user:{SECRET_PASSWORD}@127.0.0.1:{server.server_port}"
+        url = f"http://{address}/{secret_csv.name}?token={SECRET_PASSWORD}"
+        cluster.start_worker(LABELSTREAM_ENGINE="constant")
+        done = cluster.producer("ingest", url, "--wait", "--json")
+        server.shutdown()
+    assert done.returncode == 0, done.stderr
+    exported = cluster.producer("export", "1", "--format", "jsonl")
+    assert exported.returncode == 0, exported.stderr
+    assert secret_csv.name in cluster.value("SELECT source FROM jobs")
+    tables = {
+        table.name: str(cluster.rows(f"SELECT * FROM {table.name}"))
+        for table in Base.metadata.sorted_tables
+    }
+    assert secret_csv.name in tables["jobs"]
+    outputs = (done.stdout, done.stderr, exported.stdout, cluster.logs())
+    assert [name for name, rows in tables.items() if SECRET_PASSWORD in rows] == []
+    assert SECRET_PASSWORD not in "".join(outputs)
+
+
+def test_no_password_is_in_the_process_list(
+    postgres_url: str, secret_csv: Path, tmp_path: Path
+) -> None:
+    """The whole family of an embedded run, with the child that merges, into a database's URL."""
+    url = make_url(postgres_url).set(password=SECRET_PASSWORD)
+    home = tmp_path / "home"
+    settings = {
+        "LABELSTREAM_DATABASE_URL": url.render_as_string(hide_password=False),
+        "LABELSTREAM_HOME_DIR": str(home),
+    }
+    migrated = subprocess.run(
+        [sys.executable, "-m", "db", "upgrade"], env=clean_environment(**settings), check=False
+    )
+    assert migrated.returncode == 0
+    process = subprocess.Popen(
+        [BIN / "producer", "ingest", secret_csv, "--limit", "50"],
+        env=clean_environment(**settings),
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    seen: set[str] = set()
+    while process.poll() is None:
+        seen |= {" ".join(each.info["cmdline"] or ()) for each in psutil.process_iter(["cmdline"])}
+        time.sleep(0.02)
+    _, err = process.communicate(timeout=10)
+    assert process.returncode == 0, err
+    for one in ("producer ingest", "worker.embedded.keeper", "celery -A worker", "worker.merge"):
+        assert any(one in line for line in seen), f"{one} was seen"
+    assert [line for line in seen if SECRET_PASSWORD in line] == []
+    assert SECRET_PASSWORD not in err
+    assert SECRET_PASSWORD not in "".join(path.read_text() for path in home.rglob("*.log"))
 
 
 CONNECT_HOOK = """
