@@ -4,6 +4,7 @@ Every setting is a field here, with the prefix `LABELSTREAM_` in the environment
 of the working folder, or as a file of that name in `/run/secrets`.
 """
 
+import tempfile
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -117,9 +118,9 @@ def open_home(settings: Settings) -> Path:
     home = settings.home
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        probe = home / ".writable"
-        probe.touch()
-        probe.unlink()
+        # A name of its own each time: several processes may look at once.
+        with tempfile.TemporaryFile(dir=home):
+            pass
     except OSError as error:
         raise UsageError(
             f"home folder {home} cannot be written ({error.strerror}); "

@@ -8,6 +8,7 @@ import pytest
 
 from db.errors import UsageError
 from db.settings import Settings, get_settings, open_home
+from tests.db.at_once import at_once
 
 SECRET = "s3cret-password"
 
@@ -91,3 +92,14 @@ def test_a_home_that_cannot_be_made_is_one_line(folder: Path) -> None:
     ) as raised:
         open_home(Settings(home_dir=folder / "file" / "home"))
     assert "\n" not in str(raised.value)
+
+
+def test_many_may_open_one_home_at_once(tmp_path: Path) -> None:
+    settings = Settings(home_dir=tmp_path / "home")
+
+    def open_often() -> None:
+        for _ in range(200):
+            open_home(settings)
+
+    assert at_once([open_often] * 4) == [None] * 4
+    assert list(settings.home.iterdir()) == []

@@ -15,8 +15,18 @@ TARGETS = {"setup", "lint", "test", "demo", "lock", "clean", "help"}
 
 
 def make(*arguments: str) -> subprocess.CompletedProcess[str]:
+    # `make test` tells a make below it its level, and that one then says more.
+    surroundings = {
+        name: value for name, value in os.environ.items() if name not in ("MAKELEVEL", "MAKEFLAGS")
+    }
     return subprocess.run(
-        ["make", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+        ["make", *arguments],
+        cwd=ROOT,
+        env=surroundings,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
     )
 
 
