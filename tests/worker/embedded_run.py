@@ -71,7 +71,7 @@ class Run:
     def survivors(self) -> list[str]:
         """Return the processes of this run, ever seen, that still live."""
         self.record()
-        return [f"{pid}: {p.cmdline()}" for pid, p in self._seen.items() if _runs(p)]
+        return [f"{pid}: {_command(p)}" for pid, p in self._seen.items() if _runs(p)]
 
     def wait_until_gone(self, socket: Path, seconds: float = 20.0) -> None:
         wait_for(lambda: not self.survivors(), "no process of the run is left", seconds)
@@ -98,6 +98,14 @@ def _runs(process: psutil.Process) -> bool:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def _command(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        # It ended since it was seen to run; the next look finds it gone.
+        return "ended meanwhile"
 
 
 class Member:
