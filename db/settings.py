@@ -45,8 +45,11 @@ class Settings(BaseSettings):
     home_dir: Path = Field(
         Path(".labelstream"), description="folder of the embedded mode: database, registry, locks"
     )
-    registry_dir: Path | None = Field(
-        None, description="folder of the models' artifacts; unset: `registry` in HOME_DIR"
+    registry_dir: str | None = Field(
+        None,
+        repr=False,
+        description="folder, or fsspec URL such as s3://bucket/models, of the models' files; "
+        "unset: `registry` in HOME_DIR",
     )
     model: str = Field("emotion@production", description="model of jobs that name none")
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
@@ -82,10 +85,13 @@ class Settings(BaseSettings):
         return self.database_url or f"sqlite:///{self.home / 'labelstream.db'}"
 
     @property
-    def registry(self) -> Path:
-        """Absolute path of the folder that holds the models' artifacts."""
-        chosen = self.registry_dir or self.home / "registry"
-        return chosen.expanduser().absolute()
+    def registry(self) -> str:
+        """Where the models' files are: an absolute path, or an fsspec URL."""
+        if self.registry_dir is None:
+            return str(self.home / "registry")
+        if "://" in self.registry_dir:
+            return self.registry_dir
+        return str(Path(self.registry_dir).expanduser().absolute())
 
     @property
     def embedded(self) -> bool:

@@ -11,7 +11,7 @@ from db.errors import JobFailed, one_line
 from db.ledger.jobs import NewJob, create_job, get_job
 from db.ledger.stopping import cancel, purge
 from db.ledger.totals import job_totals, label_mix
-from db.registry.versions import parse_ref
+from db.registry.names import parse_ref
 from db.settings import Settings
 from producer.beginning import producer_name
 from producer.chunking import chunked

@@ -9,7 +9,8 @@ from typing import Any
 from db.defaults import STARTER_MODEL
 from db.errors import JobFailed
 from db.ledger.jobs import JobRecord, NewJob
-from db.registry.versions import ModelRef, list_versions, parse_ref, resolve
+from db.registry.names import ModelRef, parse_ref
+from db.registry.versions import list_versions, resolve
 from db.settings import Settings
 from db.store import Store
 from producer.beginning import Beginning, begin_job

@@ -7,7 +7,7 @@ from sqlalchemy import func, select
 
 from db.errors import UsageError
 from db.ledger.jobs import JobRecord, NewJob, get_job
-from db.registry.versions import parse_ref
+from db.registry.names import parse_ref
 from db.schema import LabeledText
 from db.settings import Settings
 from db.store import Store

@@ -1,10 +1,11 @@
 """What `training versions` and `training show` tell of the registry."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from db.registry.versions import Version, list_aliases, list_versions
+from db.registry.aliases import list_aliases
+from db.registry.artifacts import ArtifactStore
+from db.registry.versions import Version, list_versions
 from db.store import Store
 
 #: What stands where a version says nothing.
@@ -21,7 +22,7 @@ def version_records(store: Store, model: str | None = None) -> list[dict[str, An
     return [_record(version, aliases) for version in list_versions(store, model)]
 
 
-def version_detail(store: Store, version: Version, registry: Path) -> dict[str, Any]:
+def version_detail(store: Store, version: Version, artifacts: ArtifactStore) -> dict[str, Any]:
     """Return all that is known of one version as a JSON-ready object."""
     return {
         **_record(version, list_aliases(store)),
@@ -35,9 +36,9 @@ def version_detail(store: Store, version: Version, registry: Path) -> dict[str, 
         "data_fingerprint": version.data_fingerprint,
         "metrics": dict(version.metrics),
         "libraries": dict(version.libraries),
-        "adapter": str(registry / version.adapter),
+        "adapter": artifacts.where(version.adapter),
         "adapter_sha256": dict(version.adapter_sha256),
-        "merged": str(registry / version.merged) if version.merged else None,
+        "merged": artifacts.where(version.merged) if version.merged else None,
     }
 
 

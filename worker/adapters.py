@@ -37,11 +37,15 @@ def described_version(
             adapter_sha256=hashes,
             labels=tuple(described["labels"]),
             max_length=described["max_length"],
+            temperature=described.get("temperature", {}),
+            unsure_below=described.get("unsure_below"),
             metrics=described["metrics"],
+            reference=described.get("reference"),
             data=described["data"]["name"],
             data_fingerprint=described["data"]["fingerprint"],
             license=described["license"],
             language=described["language"],
+            parent_version=described.get("parent_version"),
             libraries=described["libraries"],
         )
     except OSError as error:

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from db.errors import LabelstreamError
-from db.registry.versions import Version, parse_ref, resolve
+from db.registry.names import parse_ref
+from db.registry.versions import Version, resolve
 from db.settings import Settings, get_settings
 from db.store import open_store
 from worker.engine_thread import ChunkLogits, EngineThread

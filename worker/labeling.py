@@ -14,7 +14,8 @@ from db.errors import LabelstreamError, ServiceUnavailable, one_line
 from db.ledger.claiming import ChunkState, Claim, JobFacts, claim, fail_job, hand_back, look_at
 from db.ledger.closing import ChunkResult, LabeledRow, WorkerReject, close_chunk
 from db.ledger.payload import ChunkRows, unpack
-from db.registry.versions import Version, parse_ref, resolve
+from db.registry.names import parse_ref
+from db.registry.versions import Version, resolve
 from db.store import Store
 from db.text import escaped_raw, text_hash
 from worker.encoder import EncodedRows

@@ -15,7 +15,8 @@ from db.errors import LabelstreamError, UsageError, one_line
 from db.ledger.jobs import ledger_id
 from db.ledger.sweeping import Sweeper, SweeperThread
 from db.ledger.workers import WorkerRecord, forget_worker, record_worker
-from db.registry.versions import parse_ref, resolve
+from db.registry.names import parse_ref
+from db.registry.versions import resolve
 from db.settings import Settings, check_addresses, get_settings
 from db.store import Store, open_store
 from worker.engine_thread import EngineThread

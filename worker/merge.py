@@ -12,11 +12,12 @@ from pathlib import Path
 import typer
 
 from db.errors import RegistryError, run_command
-from db.registry.artifacts import discard, publish, verify
-from db.registry.versions import Version, parse_ref, resolve, set_merged
+from db.registry.artifacts import ArtifactStore, artifact_store
+from db.registry.names import parse_ref
+from db.registry.versions import Version, resolve, set_merged
 from db.settings import get_settings
 from db.store import Store, open_store
-from worker.bases import resolve_base
+from worker.bases import BaseModelFiles, resolve_base
 
 #: What a plain `transformers.pipeline` needs beside tokenizer.json, where the base has it.
 _TOKENIZER_FILES = (
@@ -43,46 +44,46 @@ def merge(model: str) -> None:
     settings = get_settings()
     store = open_store(settings)
     try:
-        merge_version(store, settings.registry, resolve(store, parse_ref(model)))
+        merge_version(store, artifact_store(settings), resolve(store, parse_ref(model)))
     finally:
         store.close()
     typer.echo(f"model {model} merged")
 
 
-def merge_version(store: Store, registry: Path, version: Version) -> None:
+def merge_version(store: Store, artifacts: ArtifactStore, version: Version) -> None:
     """Make the merged model of `version`, unless a good one is recorded already.
 
     A damaged one is replaced. Of several processes that merge at once, one's result is recorded
     and the others remove theirs. Raises `RegistryError` as `write_merged` does.
     """
-    if _is_good(registry, version):
+    if _is_good(artifacts, version):
         return
     with tempfile.TemporaryDirectory(prefix="labelstream-merge-") as folder:
-        write_merged(registry, version, Path(folder))
-        location, hashes = publish(registry, Path(folder))
+        write_merged(artifacts, version, Path(folder))
+        location, hashes = artifacts.publish(Path(folder))
     recorded = set_merged(store, version, location, hashes)
     unused = version.merged if recorded else location
     if unused is not None:
-        discard(registry, unused)
+        artifacts.discard(unused)
 
 
-def _is_good(registry: Path, version: Version) -> bool:
+def _is_good(artifacts: ArtifactStore, version: Version) -> bool:
     if version.merged is None or version.merged_sha256 is None:
         return False
     try:
-        verify(registry, version.merged, version.merged_sha256)
+        artifacts.verified(version.merged, version.merged_sha256)
     except RegistryError:
         return False
     return True
 
 
-def write_merged(registry: Path, version: Version, folder: Path) -> None:
+def write_merged(artifacts: ArtifactStore, version: Version, folder: Path) -> None:
     """Write model.safetensors, config.json and the tokenizer's files of `version` to `folder`.
 
     The same adapter and base give the same bytes. Raises `RegistryError` if the adapter or the
     base is not the registered one, or the adapter's head does not fit its label names.
     """
-    adapter = verify(registry, version.adapter, version.adapter_sha256)
+    adapter = artifacts.verified(version.adapter, version.adapter_sha256)
     base = resolve_base(version.base, version.base_revision)
     for name, expected in version.base_sha256.items():
         if base.sha256.get(name) != expected:
@@ -90,22 +91,33 @@ def write_merged(registry: Path, version: Version, folder: Path) -> None:
                 f"base {version.base} has another {name} than model {version} was fitted on; "
                 "install the base that its model card names"
             )
+    merge_adapter(adapter, base, version.labels, folder, name=str(version))
+
+
+def merge_adapter(
+    adapter: Path, base: BaseModelFiles, labels: tuple[str, ...], folder: Path, *, name: str
+) -> None:
+    """Write the merge of the folder `adapter` and `base` to the existing folder `folder`.
+
+    `name` is what errors call the model. Raises `RegistryError` if the adapter does not fit the
+    base, or its head does not fit `labels`.
+    """
     try:
-        _check_head(adapter, version)
-        _save_merged(base.path, adapter, version.labels, folder)
-        for name in _TOKENIZER_FILES:
-            if (base.path / name).is_file():
-                shutil.copyfile(base.path / name, folder / name)
+        _check_head(adapter, labels, name)
+        _save_merged(base.path, adapter, labels, folder)
+        for file in _TOKENIZER_FILES:
+            if (base.path / file).is_file():
+                shutil.copyfile(base.path / file, folder / file)
     except RegistryError:
         raise
     except Exception as error:  # noqa: BLE001  (what the libraries raise has many kinds)
         raise RegistryError(
-            f"the adapter of model {version} cannot be merged into {version.base} "
+            f"the adapter of model {name} cannot be merged into {base.name} "
             f"({type(error).__name__}): {error}"
         ) from None
 
 
-def _check_head(adapter: Path, version: Version) -> None:
+def _check_head(adapter: Path, labels: tuple[str, ...], model: str) -> None:
     from safetensors import safe_open
 
     with safe_open(adapter / _WEIGHTS, framework="numpy") as tensors:
@@ -114,11 +126,11 @@ def _check_head(adapter: Path, version: Version) -> None:
             for name in tensors.keys()  # noqa: SIM118  (not a dictionary)
             if name.endswith(_HEADS) and "lora" not in name
         ]
-    if len(version.labels) not in heads:
+    if len(labels) not in heads:
         sizes = " or ".join(map(str, heads)) or "no"
         raise RegistryError(
-            f"the adapter of model {version} has a head of {sizes} classes, but "
-            f"{len(version.labels)} label names are registered with it; register it with the "
+            f"the adapter of model {model} has a head of {sizes} classes, but "
+            f"{len(labels)} label names are registered with it; register it with the "
             "labels it was fitted with"
         )
 

@@ -1,6 +1,7 @@
 """Making a store ready: its tables, and the starter model in its registry."""
 
 from db.migrate import check_revision, upgrade
+from db.registry.artifacts import artifact_store
 from db.settings import Settings, open_home
 from db.store import Store
 from worker.starter import ensure_starter
@@ -12,7 +13,7 @@ def prepare(store: Store, settings: Settings) -> None:
         open_home(settings)
     store.check()
     upgrade(store)
-    ensure_starter(store, settings.registry)
+    ensure_starter(store, artifact_store(settings))
 
 
 def make_ready(store: Store, settings: Settings) -> None:
@@ -26,4 +27,4 @@ def make_ready(store: Store, settings: Settings) -> None:
         return
     store.check()
     check_revision(store)
-    ensure_starter(store, settings.registry)
+    ensure_starter(store, artifact_store(settings))

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from db.defaults import LOAD_LIMIT_SECONDS
 from db.errors import RegistryError
-from db.registry.artifacts import verify
-from db.registry.versions import ModelRef, Version, resolve
+from db.registry.artifacts import artifact_store
+from db.registry.names import ModelRef
+from db.registry.versions import Version, resolve
 from db.settings import Settings
 from db.store import Store
 from worker.engines import NEEDS_NO_MODEL, Engine, choose_engine, make_engine
@@ -71,7 +72,7 @@ def _verified(settings: Settings, version: Version) -> Path | None:
     if version.merged is None or version.merged_sha256 is None:
         return None
     try:
-        return verify(settings.registry, version.merged, version.merged_sha256)
+        return artifact_store(settings).verified(version.merged, version.merged_sha256)
     except RegistryError as error:
         log.warning("model %s must be merged anew: %s", version, error)
         return None
@@ -83,7 +84,7 @@ def _merge(store: Store, settings: Settings, version: Version) -> None:
     environment = {
         **os.environ,
         "LABELSTREAM_DATABASE_URL": store.url,
-        "LABELSTREAM_REGISTRY_DIR": str(settings.registry),
+        "LABELSTREAM_REGISTRY_DIR": settings.registry,
     }
     try:
         done = subprocess.run(

@@ -1,37 +1,18 @@
-"""The registry's rows: versions of named models, and the aliases that point to them."""
+"""The versions of named models: immutable, numbered by the registry."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Row, exists, func, insert, select, update
+from sqlalchemy import Connection, Row, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from db.errors import RegistryError, UsageError
-from db.schema import Model, ModelAlias, ModelEvent, ModelVersion
+from db.errors import RegistryError
+from db.registry.aliases import point_alias, what_there_is
+from db.registry.events import insert_event
+from db.registry.names import ModelRef, check_model_name
+from db.schema import Model, ModelAlias, ModelVersion
 from db.store import Store
-
-#: What a name of a model or an alias may be made of.
-_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
-_REFERENCE = re.compile(rf"(?P<model>{_NAME})(?:@(?P<alias>{_NAME})|:(?P<version>[1-9][0-9]*))?")
-
-#: The alias that is meant where none is given.
-DEFAULT_ALIAS = "production"
-
-
-@dataclass(frozen=True)
-class ModelRef:
-    """What a person wrote to name a model: by alias or by version."""
-
-    model: str
-    alias: str | None
-    version: int | None
-
-    def __str__(self) -> str:
-        if self.version is not None:
-            return f"{self.model}:{self.version}"
-        return f"{self.model}@{self.alias}"
 
 
 @dataclass(frozen=True)
@@ -72,27 +53,6 @@ class Version(NewVersion):
         return f"{self.model}:{self.version}"
 
 
-def parse_ref(text: str) -> ModelRef:
-    """Read `emotion`, `emotion@production` or `emotion:1`.
-
-    Raises `UsageError` for anything else.
-    """
-    match = _REFERENCE.fullmatch(text)
-    if match is None:
-        raise UsageError(f"{text!r} names no model; write NAME, NAME@ALIAS or NAME:VERSION")
-    version = int(match["version"]) if match["version"] else None
-    alias = None if version is not None else match["alias"] or DEFAULT_ALIAS
-    return ModelRef(match["model"], alias, version)
-
-
-def check_model_name(name: str) -> None:
-    """Raise `UsageError` for what cannot be the name of a model."""
-    if re.fullmatch(_NAME, name) is None:
-        raise UsageError(
-            f"{name!r} cannot be a model's name; use letters, digits, '.', '_' and '-'"
-        )
-
-
 def resolve(store: Store, ref: ModelRef) -> Version:
     """Return the version that `ref` names now.
 
@@ -114,7 +74,7 @@ def resolve(store: Store, ref: ModelRef) -> Version:
                 )
             ).first()
         if row is None:
-            raise RegistryError(f"there is no model {ref}; {_what_there_is(connection)}")
+            raise RegistryError(f"there is no model {ref}; {what_there_is(connection)}")
     version = _version(row)
     if version.state != "ready":
         raise RegistryError(f"model {version} is {version.state}: its files are gone")
@@ -128,13 +88,6 @@ def list_versions(store: Store, model: str | None = None) -> list[Version]:
         query = query.where(ModelVersion.model == model)
     with store.read() as connection:
         return [_version(row) for row in connection.execute(query)]
-
-
-def list_aliases(store: Store) -> dict[tuple[str, str], int]:
-    """Return the version each (model, alias) points to."""
-    query = select(ModelAlias.model, ModelAlias.alias, ModelAlias.version)
-    with store.read() as connection:
-        return {(row.model, row.alias): row.version for row in connection.execute(query)}
 
 
 def add_version(
@@ -185,32 +138,6 @@ def set_merged(store: Store, version: Version, location: str, hashes: Mapping[st
         )
 
 
-def set_alias(
-    store: Store, model: str, alias: str, version: int, *, who: str, why: str | None, event: str
-) -> None:
-    """Point `alias` to `version` and record the event, in one transaction.
-
-    Raises `RegistryError` naming what there is if there is no such version.
-    """
-    with store.write() as connection:
-        known = exists().where(ModelVersion.model == model, ModelVersion.version == version)
-        if not connection.scalar(select(known)):
-            raise RegistryError(
-                f"there is no model {model}:{version}; {_what_there_is(connection)}"
-            )
-        _point_alias(connection, model, alias, version, who=who, why=why, event=event)
-
-
-def record_event(
-    store: Store, model: str, version: int | None, event: str, *, who: str, why: str | None
-) -> None:
-    """Record what happened to a model, such as a version that was refused."""
-    with store.write() as connection:
-        connection.execute(
-            insert(ModelEvent).values(model=model, version=version, event=event, who=who, why=why)
-        )
-
-
 def _insert_version(
     connection: Connection, new: NewVersion, *, who: str, why: str | None, alias: str | None
 ) -> Version:
@@ -245,13 +172,9 @@ def _insert_version(
         "state": "ready",
     }
     connection.execute(insert(ModelVersion).values(**values))
-    connection.execute(
-        insert(ModelEvent).values(
-            model=new.model, version=number, event="registered", who=who, why=why
-        )
-    )
+    insert_event(connection, new.model, number, "registered", who=who, why=why)
     if alias is not None:
-        _point_alias(connection, new.model, alias, number, who=who, why=why, event="promoted")
+        point_alias(connection, new.model, alias, number, who=who, why=why, event="promoted")
     row = connection.execute(
         select(ModelVersion.__table__).where(
             ModelVersion.model == new.model, ModelVersion.version == number
@@ -264,57 +187,6 @@ def _make_model(connection: Connection, name: str) -> None:
     check_model_name(name)
     upsert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     connection.execute(upsert(Model).values(name=name).on_conflict_do_nothing())
-
-
-def _point_alias(
-    connection: Connection,
-    model: str,
-    alias: str,
-    version: int,
-    *,
-    who: str,
-    why: str | None,
-    event: str,
-) -> None:
-    # The model is locked, not the alias: that may not be there yet.
-    connection.execute(
-        select(Model.name).where(Model.name == model).with_for_update(key_share=True)
-    )
-    before = connection.scalar(
-        select(ModelAlias.version).where(ModelAlias.model == model, ModelAlias.alias == alias)
-    )
-    if before is None:
-        connection.execute(insert(ModelAlias).values(model=model, alias=alias, version=version))
-    else:
-        connection.execute(
-            update(ModelAlias)
-            .where(ModelAlias.model == model, ModelAlias.alias == alias)
-            .values(version=version)
-        )
-    connection.execute(
-        insert(ModelEvent).values(
-            model=model,
-            version=version,
-            event=event,
-            alias=alias,
-            from_version=before,
-            who=who,
-            why=why,
-        )
-    )
-
-
-def _what_there_is(connection: Connection) -> str:
-    names = connection.execute(
-        select(ModelVersion.model, func.max(ModelVersion.version))
-        .group_by(ModelVersion.model)
-        .order_by(ModelVersion.model)
-        .limit(20)
-    ).all()
-    if not names:
-        return "the registry is empty"
-    known = ", ".join(f"{name}:{newest}" for name, newest in names)
-    return f"there are (newest versions): {known}"
 
 
 def _version(row: Row[Any]) -> Version:

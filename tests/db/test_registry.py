@@ -8,17 +8,15 @@ import pytest
 from sqlalchemy import text
 
 from db.errors import RegistryError, UsageError
+from db.registry.aliases import list_aliases, promote, rollback
+from db.registry.events import record_event
+from db.registry.names import ModelRef, parse_ref
 from db.registry.versions import (
-    ModelRef,
     Version,
     add_first_version,
     add_version,
-    list_aliases,
     list_versions,
-    parse_ref,
-    record_event,
     resolve,
-    set_alias,
     set_merged,
 )
 from db.store import Store
@@ -73,9 +71,9 @@ def test_a_version_comes_out_as_it_went_in(store: Store) -> None:
 def test_an_alias_moves_and_the_events_tell_from_where(store: Store) -> None:
     add_version(store, new_version(), who="me", alias="production")
     add_version(store, new_version(), who="you")
-    set_alias(store, "emotion", "production", 2, who="you", why="better", event="promoted")
+    assert promote(store, "emotion", 2, who="you", why="better")
     record_event(store, "emotion", 2, "refused", who="worker", why="damaged")
-    set_alias(store, "emotion", "production", 1, who="you", why=None, event="rolled back")
+    assert rollback(store, "emotion", who="you", why=None) == (2, 1)
     assert resolve(store, parse_ref("emotion")).version == 1
     assert events(store) == [
         ("registered", 1, None, None, "me", None),
@@ -91,10 +89,9 @@ def test_an_alias_set_by_many_at_once_has_a_history_without_a_break(store: Store
     for _ in range(8):
         add_version(store, new_version(), who="me")
     moves = [
-        partial(set_alias, store, "emotion", "beta", n, who="me", why=None, event="promoted")
-        for n in range(1, 9)
+        partial(promote, store, "emotion", n, who="me", why=None, alias="beta") for n in range(1, 9)
     ]
-    assert at_once(moves) == [None] * 8
+    assert at_once(moves) == [True] * 8
     history = [event for event in events(store) if event[0] == "promoted"]
     assert history[0][3] is None
     for before, after in pairwise(history):
@@ -105,7 +102,7 @@ def test_an_alias_set_by_many_at_once_has_a_history_without_a_break(store: Store
 def test_an_alias_never_points_to_what_is_not_there(store: Store) -> None:
     add_version(store, new_version(), who="me", alias="production")
     with pytest.raises(RegistryError, match=r"there is no model emotion:7; .*emotion:1"):
-        set_alias(store, "emotion", "production", 7, who="me", why=None, event="promoted")
+        promote(store, "emotion", 7, who="me", why=None)
     assert list_aliases(store) == {("emotion", "production"): 1}
 
 
@@ -151,6 +148,6 @@ def test_what_is_no_reference_is_refused(wrong: str) -> None:
 
 
 def test_a_model_needs_a_name_that_can_be_written(store: Store) -> None:
-    with pytest.raises(UsageError, match="cannot be a model's name"):
+    with pytest.raises(UsageError, match="cannot be the name of a model"):
         add_version(store, new_version("../emotion"), who="me")
     assert list_versions(store) == []

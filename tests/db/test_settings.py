@@ -23,7 +23,7 @@ def test_with_nothing_set_everything_is_in_the_home_folder(folder: Path) -> None
     settings = get_settings()
     assert settings.home == folder / ".labelstream"
     assert settings.store_url == f"sqlite:///{folder}/.labelstream/labelstream.db"
-    assert settings.registry == folder / ".labelstream" / "registry"
+    assert settings.registry == str(folder / ".labelstream" / "registry")
     assert settings.embedded
     assert (settings.model, settings.device, settings.engine) == (
         "emotion@production",

@@ -8,7 +8,9 @@ import pytest
 from sqlalchemy import make_url
 
 from db.migrate import upgrade
-from db.registry.versions import Version, parse_ref, resolve, set_merged
+from db.registry.artifacts import ArtifactStore
+from db.registry.names import parse_ref
+from db.registry.versions import Version, resolve, set_merged
 from db.settings import Settings
 from db.store import Store
 from tests.cluster import Cluster
@@ -31,7 +33,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _starter_in(store: Store, registry: Path) -> Version:
     upgrade(store)
-    ensure_starter(store, registry)
+    ensure_starter(store, ArtifactStore(str(registry)))
     return resolve(store, parse_ref(STARTER))
 
 

@@ -230,7 +230,7 @@ def errors_of(done: Run) -> Sequence[str]:
         (["fit", "--data", "tiny", "--no-register"], 2, "--no-register needs --out DIR"),
         (["fit", "--data", "tiny", "--out", "tiny"], 2, "tiny exists and is not empty"),
         (["fit", "--data", "tiny", "--base", "./none"], 2, "./none does not exist: check --base"),
-        (["fit", "--data", "tiny", "--model", "a b"], 2, "cannot be a model's name"),
+        (["fit", "--data", "tiny", "--model", "a b"], 2, "cannot be the name of a model"),
         (["fit", "--data", "tiny", "--labels", "good,,bad"], 2, "has an empty name"),
         (["fit", "--data", "tiny", "--max-length", "600"], 2, "reads at most 512 tokens"),
         (["fit", "--data", "tiny", "--learning-rate", "1e12"], 1, "the loss is not finite"),

@@ -9,7 +9,10 @@ import torch
 from transformers import pipeline
 
 from db.errors import RegistryError
-from db.registry.versions import list_aliases, list_versions, parse_ref, resolve
+from db.registry.aliases import list_aliases
+from db.registry.artifacts import artifact_store
+from db.registry.names import parse_ref
+from db.registry.versions import list_versions, resolve
 from db.settings import Settings
 from db.store import Store, open_store
 from tests.training.test_fit import TINY, write_data
@@ -52,11 +55,11 @@ def test_a_registered_fit_is_served_by_the_classifier_and_by_a_plain_pipeline(
     settings: Settings, store: Store, fitted: tuple[Fit, Path]
 ) -> None:
     finished, adapter = fitted
-    assert str(register(store, settings.registry, adapter, "mood")) == "mood:1"
+    assert str(register(store, artifact_store(settings), adapter, "mood")) == "mood:1"
     with Classifier.load("mood:1", settings=settings) as classifier:
         logits = classifier.logits(TEXTS)
         ours = classifier(TEXTS, top_k=None)
-    merged = settings.registry / str(resolve(store, parse_ref("mood:1")).merged)
+    merged = Path(settings.registry) / str(resolve(store, parse_ref("mood:1")).merged)
     plain: Any = pipeline("text-classification", model=str(merged), device="cpu")
     for mine, theirs in zip(ours, plain(TEXTS, top_k=None), strict=True):
         assert [one["label"] for one in mine] == [one["label"] for one in theirs]
@@ -73,7 +76,7 @@ def test_a_registered_fit_is_served_by_the_classifier_and_by_a_plain_pipeline(
 def test_the_first_version_of_a_model_becomes_its_production_and_later_ones_wait(
     settings: Settings, store: Store, fitted: tuple[Fit, Path]
 ) -> None:
-    first, second = (register(store, settings.registry, fitted[1], "tone") for _ in range(2))
+    first, second = (register(store, artifact_store(settings), fitted[1], "tone") for _ in range(2))
     assert (first.version, second.version) == (1, 2)
     assert list_aliases(store)["tone", "production"] == 1
     assert first.adapter != second.adapter
@@ -83,7 +86,7 @@ def test_the_first_version_of_a_model_becomes_its_production_and_later_ones_wait
 def test_of_a_model_that_is_there_already_a_fit_is_the_next_version(
     settings: Settings, store: Store, fitted: tuple[Fit, Path]
 ) -> None:
-    made = register(store, settings.registry, fitted[1], "emotion")
+    made = register(store, artifact_store(settings), fitted[1], "emotion")
     assert str(made) == "emotion:2"
     assert list_aliases(store)["emotion", "production"] == 1
     assert (made.labels, made.base, made.license) == (("bad", "good"), TINY.base, "ours")
@@ -92,9 +95,9 @@ def test_of_a_model_that_is_there_already_a_fit_is_the_next_version(
 def test_a_folder_that_is_no_adapter_is_not_registered(
     settings: Settings, store: Store, tmp_path: Path
 ) -> None:
-    before = len(list_versions(store)), len(list(settings.registry.iterdir()))
+    before = len(list_versions(store)), len(list(Path(settings.registry).iterdir()))
     (tmp_path / "labelstream.json").write_text('{"format_version": 1}')
     with pytest.raises(RegistryError, match=r"labelstream\.json is damaged") as raised:
-        register(store, settings.registry, tmp_path, "mood")
+        register(store, artifact_store(settings), tmp_path, "mood")
     assert "\n" not in str(raised.value)
-    assert (len(list_versions(store)), len(list(settings.registry.iterdir()))) == before
+    assert (len(list_versions(store)), len(list(Path(settings.registry).iterdir()))) == before

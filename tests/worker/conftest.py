@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from db.registry.versions import Version, parse_ref, resolve
+from db.registry.artifacts import artifact_store
+from db.registry.names import parse_ref
+from db.registry.versions import Version, resolve
 from db.settings import Settings
 from db.store import Store, open_store
 from worker.classifier import Classifier
@@ -21,7 +23,7 @@ def starter_settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     store = open_store(settings)
     prepare(store, settings)
     # Here rather than in a child: what it imports is used by other tests again.
-    merge_version(store, settings.registry, resolve(store, parse_ref("emotion:1")))
+    merge_version(store, artifact_store(settings), resolve(store, parse_ref("emotion:1")))
     store.close()
     return settings
 
@@ -44,7 +46,7 @@ def starter(starter_store: Store) -> Version:
 def merged(starter_settings: Settings, starter: Version) -> Path:
     """Return the folder of the merged starter."""
     assert starter.merged is not None
-    return starter_settings.registry / starter.merged
+    return Path(starter_settings.registry) / starter.merged
 
 
 @pytest.fixture(scope="session")

@@ -30,13 +30,15 @@ TEXTS = [
 
 @pytest.fixture(scope="module")
 def model(classifier: Classifier, starter_settings: Settings) -> Any:
-    folder = starter_settings.registry / str(classifier.version.merged)
+    folder = Path(starter_settings.registry) / str(classifier.version.merged)
     return AutoModelForSequenceClassification.from_pretrained(folder).eval()
 
 
 @pytest.fixture(scope="module")
 def tokenizer(classifier: Classifier, starter_settings: Settings) -> Any:
-    return AutoTokenizer.from_pretrained(starter_settings.registry / str(classifier.version.merged))
+    return AutoTokenizer.from_pretrained(
+        Path(starter_settings.registry) / str(classifier.version.merged)
+    )
 
 
 def assert_close(ours: Any, theirs: Any) -> None:

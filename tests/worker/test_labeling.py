@@ -12,7 +12,8 @@ from db.errors import RegistryError
 from db.ledger.claiming import look_at
 from db.ledger.jobs import ledger_id
 from db.ledger.producing import JobWriter
-from db.registry.versions import DEFAULT_ALIAS, NewVersion, Version, add_version
+from db.registry.names import DEFAULT_ALIAS
+from db.registry.versions import NewVersion, Version, add_version
 from db.store import Store
 from tests.cluster import wait_until
 from tests.db.ledger_parts import add, begin, change, facts, held, value

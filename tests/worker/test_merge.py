@@ -11,8 +11,9 @@ from peft import PeftModel
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from db.errors import RegistryError
-from db.registry.artifacts import publish, sha256_of
-from db.registry.versions import NewVersion, Version, add_version, list_versions, parse_ref, resolve
+from db.registry.artifacts import artifact_store, sha256_of
+from db.registry.names import parse_ref
+from db.registry.versions import NewVersion, Version, add_version, list_versions, resolve
 from db.settings import Settings
 from db.store import Store
 from worker.bases import resolve_base
@@ -61,7 +62,7 @@ def test_merging_twice_gives_the_same_bytes(
     starter_settings: Settings, starter: Version, tmp_path: Path
 ) -> None:
     (tmp_path / "again").mkdir()
-    write_merged(starter_settings.registry, starter, tmp_path / "again")
+    write_merged(artifact_store(starter_settings), starter, tmp_path / "again")
     assert hashes(tmp_path / "again") == starter.merged_sha256
 
 
@@ -69,7 +70,7 @@ def test_a_damaged_merged_model_is_made_anew_with_the_same_bytes(
     own: tuple[Store, Settings], starter: Version
 ) -> None:
     store, settings = own
-    damaged = settings.registry / str(starter.merged)
+    damaged = Path(settings.registry) / str(starter.merged)
     damage(damaged / "model.safetensors")
     folder = ensure_merged(store, settings, starter)
     assert folder != damaged
@@ -81,16 +82,16 @@ def test_a_damaged_merged_model_is_made_anew_with_the_same_bytes(
 def test_a_good_merged_model_is_left_as_it_is(own: tuple[Store, Settings]) -> None:
     store, settings = own
     before = resolve(store, parse_ref("emotion:1"))
-    merge_version(store, settings.registry, before)
+    merge_version(store, artifact_store(settings), before)
     assert resolve(store, parse_ref("emotion:1")) == before
-    assert len(list(settings.registry.iterdir())) == 2
+    assert len(list(Path(settings.registry).iterdir())) == 2
 
 
 def refused(settings: Settings, version: Version, folder: Path) -> str:
     """Return the one line with which `version` is refused."""
     folder.mkdir()
     with pytest.raises(RegistryError) as error:
-        write_merged(settings.registry, version, folder)
+        write_merged(artifact_store(settings), version, folder)
     line = str(error.value)
     assert "\n" not in line
     assert not list(folder.iterdir()), "nothing was written"
@@ -101,8 +102,8 @@ def test_a_damaged_adapter_is_refused_by_the_command_in_one_line(
     own: tuple[Store, Settings], starter: Version
 ) -> None:
     store, settings = own
-    damage(settings.registry / starter.adapter / "adapter_model.safetensors")
-    shutil.rmtree(settings.registry / str(starter.merged))
+    damage(Path(settings.registry) / starter.adapter / "adapter_model.safetensors")
+    shutil.rmtree(Path(settings.registry) / str(starter.merged))
     with pytest.raises(RegistryError) as error:
         ensure_merged(store, settings, starter)
     line = str(error.value)
@@ -138,7 +139,7 @@ def test_an_adapter_some_of_whose_weights_have_no_place_is_refused(
     shutil.copytree(ADAPTER, odd)
     config = odd / "adapter_config.json"
     config.write_text(config.read_text().replace('"query"', '"no_such_layer"'))
-    location, published = publish(settings.registry, odd)
+    location, published = artifact_store(settings).publish(odd)
     names = ("model", "base", "base_revision", "base_sha256", "labels", "max_length")
     given = {name: getattr(starter, name) for name in names}
     version = add_version(

@@ -5,7 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from db.registry.versions import Version, parse_ref, resolve
+from db.registry.artifacts import artifact_store
+from db.registry.names import parse_ref
+from db.registry.versions import Version, resolve
 from db.settings import Settings
 from db.store import Store
 from tests.cluster import clean_environment
@@ -48,12 +50,12 @@ def test_of_two_that_merge_at_once_one_is_recorded_and_nothing_is_left_over(
     shutil.copytree(starter_settings.home, tmp_path / "home")
     settings = Settings(_env_file=None, home_dir=tmp_path / "home")
     store = Store(settings.store_url)
-    (settings.registry / str(starter.merged) / "config.json").write_text("{}")
+    (Path(settings.registry) / str(starter.merged) / "config.json").write_text("{}")
     # Both saw the damaged one; the second is done when the first has recorded its own.
-    merge_version(store, settings.registry, starter)
+    merge_version(store, artifact_store(settings), starter)
     first = resolve(store, parse_ref("emotion:1"))
-    merge_version(store, settings.registry, starter)
+    merge_version(store, artifact_store(settings), starter)
     assert resolve(store, parse_ref("emotion:1")) == first
-    left = {path.name for path in settings.registry.iterdir()}
+    left = {path.name for path in Path(settings.registry).iterdir()}
     assert left == {first.adapter, first.merged}
     store.close()

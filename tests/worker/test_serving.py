@@ -9,7 +9,9 @@ import pytest
 from sqlalchemy.exc import DBAPIError
 
 from db.errors import RegistryError, UsageError
-from db.registry.versions import Version, list_aliases, list_versions
+from db.registry.aliases import list_aliases
+from db.registry.artifacts import ArtifactStore
+from db.registry.versions import Version, list_versions
 from db.settings import Settings
 from db.store import Store
 from tests.worker.versions import version
@@ -82,10 +84,10 @@ def test_a_device_that_is_not_there_is_no_reason_to_merge_anew(
     starter_settings: Settings, starter_store: Store, starter: Version
 ) -> None:
     settings = starter_settings.model_copy(update={"device": "cuda:99"})
-    before = sorted(starter_settings.registry.iterdir())
+    before = sorted(Path(starter_settings.registry).iterdir())
     with pytest.raises(UsageError, match="device cuda:99 is not there"):
         Loader(starter_store, settings).load(starter)
-    assert sorted(starter_settings.registry.iterdir()) == before
+    assert sorted(Path(starter_settings.registry).iterdir()) == before
 
 
 def test_of_many_that_start_at_once_one_registers_the_starter(store: Store, tmp_path: Path) -> None:
@@ -97,7 +99,7 @@ def test_of_many_that_start_at_once_one_registers_the_starter(store: Store, tmp_
         mine = Store(store.url)
         try:
             together.wait(30)
-            ensure_starter(mine, registry)
+            ensure_starter(mine, ArtifactStore(str(registry)))
         except BaseException as error:  # noqa: BLE001
             errors.append(error)
         finally:
@@ -119,10 +121,10 @@ def test_of_many_that_start_at_once_one_registers_the_starter(store: Store, tmp_
 def test_the_terms_of_the_starter_are_said_when_it_is_registered(
     sqlite_store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    ensure_starter(sqlite_store, tmp_path / "registry")
+    ensure_starter(sqlite_store, ArtifactStore(str(tmp_path / "registry")))
     (said,) = caplog.messages
     assert said.startswith("model emotion:1 is registered; its terms: educational and research use")
-    ensure_starter(sqlite_store, tmp_path / "registry")
+    ensure_starter(sqlite_store, ArtifactStore(str(tmp_path / "registry")))
     assert len(caplog.messages) == 1, "said once"
 
 
@@ -135,5 +137,5 @@ def test_a_starter_that_cannot_be_registered_leaves_no_folder(
             "BEGIN SELECT RAISE(ABORT, 'refused'); END"
         )
     with pytest.raises(DBAPIError):
-        ensure_starter(sqlite_store, tmp_path / "registry")
+        ensure_starter(sqlite_store, ArtifactStore(str(tmp_path / "registry")))
     assert list((tmp_path / "registry").iterdir()) == []

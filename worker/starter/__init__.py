@@ -4,8 +4,9 @@ import logging
 from pathlib import Path
 
 from db.defaults import STARTER_MODEL
-from db.registry.artifacts import discard, publish
-from db.registry.versions import DEFAULT_ALIAS, add_first_version, list_versions
+from db.registry.artifacts import ArtifactStore
+from db.registry.names import DEFAULT_ALIAS
+from db.registry.versions import add_first_version, list_versions
 from db.store import Store
 from worker.adapters import described_version
 
@@ -15,7 +16,7 @@ log = logging.getLogger(__name__)
 ADAPTER = Path(__file__).parent / "adapter"
 
 
-def ensure_starter(store: Store, registry: Path) -> None:
+def ensure_starter(store: Store, artifacts: ArtifactStore) -> None:
     """Register the starter as version 1 of `emotion`, alias `production`, unless that is done.
 
     Of several processes that start at once, one registers. Raises `RegistryError` if the
@@ -23,7 +24,7 @@ def ensure_starter(store: Store, registry: Path) -> None:
     """
     if list_versions(store, STARTER_MODEL):
         return
-    location, hashes = publish(registry, ADAPTER)
+    location, hashes = artifacts.publish(ADAPTER)
     registered = None
     try:
         starter = described_version(ADAPTER, STARTER_MODEL, location, hashes)
@@ -37,7 +38,7 @@ def ensure_starter(store: Store, registry: Path) -> None:
     finally:
         # Another process was faster, or the database is gone: nothing refers to the folder.
         if registered is None:
-            discard(registry, location)
+            artifacts.discard(location)
     if registered is not None:
         # Not everybody may use what was learnt from this data for everything: said at first use.
         log.warning("model %s is registered; its terms: %s", registered, starter.license)

@@ -1,0 +1,68 @@
+"""What happened to the models: who registered, promoted, rolled back or refused what, when, why."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, insert, select
+
+from db.schema import ModelEvent
+from db.store import Store
+
+
+@dataclass(frozen=True)
+class Event:
+    """One event; `alias` and `from_version` are set where an alias moved."""
+
+    model: str
+    version: int | None
+    event: str
+    alias: str | None
+    from_version: int | None
+    who: str
+    why: str | None
+    at: datetime
+
+
+def record_event(
+    store: Store, model: str, version: int | None, event: str, *, who: str, why: str | None
+) -> None:
+    """Record what happened to a model, such as a version that was refused."""
+    with store.write() as connection:
+        insert_event(connection, model, version, event, who=who, why=why)
+
+
+def insert_event(
+    connection: Connection,
+    model: str,
+    version: int | None,
+    event: str,
+    *,
+    who: str,
+    why: str | None,
+    alias: str | None = None,
+    from_version: int | None = None,
+) -> None:
+    """Record an event in the transaction of what it tells of."""
+    connection.execute(
+        insert(ModelEvent).values(
+            model=model,
+            version=version,
+            event=event,
+            alias=alias,
+            from_version=from_version,
+            who=who,
+            why=why,
+        )
+    )
+
+
+def list_events(store: Store, model: str, version: int | None = None) -> list[Event]:
+    """Return the events of `model`, or of one of its versions, oldest first."""
+    query = select(*(getattr(ModelEvent, name) for name in Event.__dataclass_fields__)).order_by(
+        ModelEvent.id
+    )
+    query = query.where(ModelEvent.model == model)
+    if version is not None:
+        query = query.where(ModelEvent.version == version)
+    with store.read() as connection:
+        return [Event(*row) for row in connection.execute(query)]

@@ -1,0 +1,154 @@
+"""`training fit`."""
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from db.errors import UsageError
+from training.commands.common import open_registry, print_json
+from training.fit_config import FitConfig
+
+if TYPE_CHECKING:
+    from training.artifact import Provenance
+    from training.making import Made
+
+#: The recipe of the starter model.
+DEFAULTS = FitConfig()
+
+#: What a model card says where the user named no licence.
+UNKNOWN_LICENSE = "not stated"
+
+
+def fit_command(
+    data: Annotated[
+        str,
+        typer.Option(
+            help="A label file (CSV, TSV, JSONL, Parquet with text and label, or lines "
+            "text;label), a folder with train.*, val.* and test.*, or a hub data set."
+        ),
+    ],
+    model: Annotated[str, typer.Option(help="The model's name in the registry.")] = "emotion",
+    base: Annotated[str, typer.Option(help="Base model: a hub name or a folder.")] = DEFAULTS.base,
+    base_revision: Annotated[
+        str | None, typer.Option(help="The base's commit, branch or tag on the hub.")
+    ] = DEFAULTS.base_revision,
+    lora_r: Annotated[int, typer.Option(min=1, help="LoRA's rank.")] = DEFAULTS.lora_r,
+    lora_alpha: Annotated[int, typer.Option(min=1, help="LoRA's scale.")] = DEFAULTS.lora_alpha,
+    lora_dropout: Annotated[
+        float, typer.Option(min=0, max=0.9, help="LoRA's dropout.")
+    ] = DEFAULTS.lora_dropout,
+    learning_rate: Annotated[
+        float, typer.Option(min=0, help="AdamW's highest rate.")
+    ] = DEFAULTS.learning_rate,
+    batch_size: Annotated[int, typer.Option(min=1, help="Rows a step.")] = DEFAULTS.batch_size,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the data.")] = DEFAULTS.epochs,
+    max_length: Annotated[
+        int, typer.Option(min=4, help="Tokens a text is cut to.")
+    ] = DEFAULTS.max_length,
+    seed: Annotated[int, typer.Option(min=0, help="Fixes every random choice.")] = DEFAULTS.seed,
+    out: Annotated[
+        Path | None, typer.Option(help="Also write the adapter to this new folder.")
+    ] = None,
+    labels: Annotated[
+        str | None, typer.Option(help="Label names in the order of their ids: a,b,c.")
+    ] = None,
+    data_name: Annotated[
+        str | None, typer.Option(help="What the model card calls the data.")
+    ] = None,
+    note: Annotated[
+        list[str] | None, typer.Option(help="A sentence on the data for the model card.")
+    ] = None,
+    license_: Annotated[
+        str, typer.Option("--license", help="Terms of the data and the model.")
+    ] = UNKNOWN_LICENSE,
+    language: Annotated[str, typer.Option(help="Language of the texts.")] = "en",
+    json_: Annotated[
+        bool, typer.Option("--json", help="One JSON object on stdout, nothing else.")
+    ] = False,
+    register: Annotated[
+        bool, typer.Option("--register/--no-register", help="Register the result as a version.")
+    ] = True,
+) -> None:
+    """Fine-tune a classifier with LoRA, keep the best epoch, write it with a model card."""
+    if not register and out is None:
+        raise UsageError("--no-register needs --out DIR: the result would be lost")
+    config = FitConfig(
+        base=base,
+        base_revision=base_revision,
+        lora_r=lora_r,
+        lora_alpha=lora_alpha,
+        lora_dropout=lora_dropout,
+        learning_rate=learning_rate,
+        batch_size=batch_size,
+        epochs=epochs,
+        max_length=max_length,
+        seed=seed,
+    )
+    from db.registry.names import check_model_name
+    from training.artifact import Provenance, check_out
+    from training.data import read_data
+    from training.making import make_version
+
+    # Whatever can be wrong is found out before hours of work, not after.
+    if out is not None:
+        check_out(out)
+    labelled = read_data(data, _label_list(labels))
+    provenance = Provenance(
+        model=model,
+        data_name=data_name or labelled.name,
+        license=license_,
+        language=language,
+        notes=tuple(note or ()),
+    )
+    with ExitStack() as stack:
+        registry = None
+        if register:
+            check_model_name(model)
+            opened = stack.enter_context(open_registry())
+            registry = (opened.store, opened.artifacts)
+        made = make_version(labelled, config, provenance, out=out, registry=registry)
+    _report(made, provenance, out, json_)
+
+
+def _label_list(labels: str | None) -> list[str] | None:
+    if labels is None:
+        return None
+    names = [name.strip() for name in labels.split(",")]
+    if not all(names):
+        raise UsageError(f"--labels {labels} has an empty name: write a,b,c")
+    return names
+
+
+def _report(
+    made: "Made",
+    provenance: "Provenance",
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    from training.artifact import metrics_record
+
+    fit, version = made.fit, made.version
+    split, metrics = ("test", fit.test) if fit.test else ("validation", fit.chosen.validation)
+    if as_json:
+        print_json(
+            {
+                "model": provenance.model,
+                "version": version.version if version else None,
+                "split": split,
+                **metrics_record(metrics),
+                "epoch": fit.chosen.number,
+                "validation_macro_f1": fit.chosen.validation.macro_f1,
+                "base": fit.base.name,
+                "license": provenance.license,
+                "seconds": round(fit.seconds, 1),
+                "out": str(out) if out else None,
+            }
+        )
+        return
+    places = " and ".join(str(place) for place in (version, out) if place is not None)
+    typer.echo(
+        f"{places}: epoch {fit.chosen.number} of {len(fit.epochs)}, {split} accuracy "
+        f"{metrics.accuracy:.4f}, macro-F1 {metrics.macro_f1:.4f}; terms: {provenance.license}"
+    )
