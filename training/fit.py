@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from db.errors import JobFailed, LabelstreamError, UsageError
+from db.errors import JobFailed
+from training.adapting import adapted_model
 from training.batches import bucketed, padded, tokenise
 from training.data import LabelledData, Split
+from training.epochs import Epoch, chosen_epoch, out_of_patience
 from training.fit_config import FitConfig
+from training.fit_state import FitStateFile, Progress, captured, restored
 from training.metrics import Metrics, measure
 from worker.bases import BaseModelFiles, resolve_base
 
 if TYPE_CHECKING:
     from peft import PeftModel
-    from torch import Tensor
-
-#: Linear layers that LoRA adapts, by `model_type`; for others PEFT's "all-linear": the attention
-#: projections and both layers of the feed-forward block (and BERT's pooler, a "dense" too).
-TARGET_MODULES: dict[str, tuple[str, ...]] = {
-    "bert": ("query", "key", "value", "dense"),
-    "roberta": ("query", "key", "value", "dense"),
-    "xlm-roberta": ("query", "key", "value", "dense"),
-    "distilbert": ("q_lin", "k_lin", "v_lin", "out_lin", "lin1", "lin2"),
-}
 
 #: Rows of one forward pass in evaluation; sorted by length, so padding stays small.
 EVALUATION_BATCH = 64
@@ -38,15 +31,8 @@ EVALUATION_BATCH = 64
 #: Longest allowed gradient, the usual guard of fine-tuning against a rare steep batch.
 MAX_GRADIENT_NORM = 1.0
 
-
-@dataclass(frozen=True, slots=True)
-class Epoch:
-    """One epoch (from 1): mean training loss, validation metrics, seconds with evaluation."""
-
-    number: int
-    loss: float
-    validation: Metrics
-    seconds: float
+#: Seconds between two savings of the state within an epoch; each takes some 20 ms.
+SAVE_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +50,7 @@ class Fit:
     test: Metrics | None
     target_modules: tuple[str, ...]
     device: str
+    #: Of all epochs together, also where the fit was resumed.
     seconds: float
 
 
@@ -77,16 +64,23 @@ def fit(
     config: FitConfig,
     on_step: StepReport = lambda *_: None,
     on_epoch: EpochReport = lambda _: None,
+    *,
+    state: FitStateFile | None = None,
+    resume: bool = False,
 ) -> Fit:
     """Train a LoRA adapter on `data.train` and keep the epoch of best validation macro-F1.
 
     On a tie the earlier epoch is kept. The same data, config, machine and thread count give the
-    same adapter. Raises LabelstreamError when the base cannot be had.
+    same adapter, also when the fit was killed and goes on from `state` with `resume`. Raises
+    LabelstreamError when the base cannot be had, UsageError when there is nothing to resume.
     """
     import torch
     from torch.nn.functional import cross_entropy
 
-    started = time.monotonic()
+    from training.averaging import WeightAverage
+    from training.dropout import quicken_dropout
+
+    saved = state.load() if state is not None and resume else None
     base = resolve_base(config.base, config.base_revision)
     make_deterministic(config.seed)
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -100,70 +94,83 @@ def fit(
 
     # Model: the base with a fresh head, LoRA around its linear layers.
     model, target_modules = adapted_model(base, data.labels, config)
+    if device == "cpu":
+        quicken_dropout(model)
     model.to(device)
     pad_id = model.config.pad_token_id or 0
+    label_weights = balanced_weights(data) if config.class_weights == "balanced" else None
+    weight = None if label_weights is None else torch.tensor(label_weights, device=device)
 
     # Optimiser: AdamW on what LoRA and the head added, rate up a little, then linearly down.
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    trained = {name: each for name, each in model.named_parameters() if each.requires_grad}
     optimizer = torch.optim.AdamW(
-        trained, lr=config.learning_rate, weight_decay=config.weight_decay
+        list(trained.values()), lr=config.learning_rate, weight_decay=config.weight_decay
     )
-    steps = config.epochs * len(bucketed(lengths, config.batch_size, np.random.default_rng(0)))
-    warmup = max(1, round(config.warmup_share * steps))
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer,
-        lambda step: min((step + 1) / warmup, (steps - step) / max(1, steps - warmup)),
-    )
+    average = WeightAverage(trained, config.average_decay)
+    batches_an_epoch = len(_batches(lengths, config, epoch=1))
+    steps_an_epoch = math.ceil(batches_an_epoch / config.accumulate)
+    steps = config.epochs * steps_an_epoch
+    progress = Progress(best={name: each.clone() for name, each in average.average.items()})
+    if saved is not None:
+        progress = restored(saved, average, optimizer)
 
     # Loop.
-    shuffle = np.random.default_rng(config.seed)
-    epochs: list[Epoch] = []
-    best: dict[str, Tensor] = {}
-    chosen: Epoch | None = None
-    step = 0
-    for number in range(1, config.epochs + 1):
-        epoch_started = time.monotonic()
+    for number in range(len(progress.epochs) + 1, config.epochs + 1):
+        if out_of_patience(progress.epochs, config.patience):
+            break
+        started = time.monotonic() - progress.seconds
+        last_saved = time.monotonic()
         model.train()
-        losses = []
-        for rows in bucketed(lengths, config.batch_size, shuffle):
-            input_ids, attention_mask = padded([train_ids[row] for row in rows], pad_id)
-            # bf16 pays only on CUDA; on most CPUs it is slower than fp32.
-            with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
-                logits = model(
-                    input_ids=input_ids.to(device), attention_mask=attention_mask.to(device)
-                ).logits
-            loss = cross_entropy(logits.float(), train_labels[rows].to(device))
-            if not torch.isfinite(loss):
-                raise JobFailed(
-                    f"the loss is not finite at step {step + 1}: try a lower --learning-rate"
-                )
-            loss.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(trained, MAX_GRADIENT_NORM)
+        batches = _batches(lengths, config, number)
+        for step_in_epoch in range(len(progress.losses), steps_an_epoch):
+            first = step_in_epoch * config.accumulate
+            together = batches[first : first + config.accumulate]
+            loss_of_step = 0.0
+            for rows in together:
+                input_ids, attention_mask = padded([train_ids[row] for row in rows], pad_id)
+                # bf16 pays only on CUDA; on most CPUs it is slower than fp32.
+                with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
+                    logits = model(
+                        input_ids=input_ids.to(device), attention_mask=attention_mask.to(device)
+                    ).logits
+                loss = cross_entropy(
+                    logits.float(),
+                    train_labels[rows].to(device),
+                    weight=weight,
+                    label_smoothing=config.label_smoothing,
+                ) / len(together)
+                loss.backward()  # type: ignore[no-untyped-call]
+                loss_of_step += loss.item()
+            step = (number - 1) * steps_an_epoch + step_in_epoch + 1
+            if not math.isfinite(loss_of_step):
+                raise JobFailed(f"the loss is not finite at step {step}: lower --learning-rate")
+            torch.nn.utils.clip_grad_norm_(trained.values(), MAX_GRADIENT_NORM)
+            for group in optimizer.param_groups:
+                group["lr"] = config.learning_rate * rate(step, steps, config.warmup_share)
             optimizer.step()
-            schedule.step()
             optimizer.zero_grad()
-            losses.append(loss.item())
-            step += 1
-            on_step(number, step, steps, losses[-1])
+            average.update(step)
+            progress.losses.append(loss_of_step)
+            on_step(number, step, steps, loss_of_step)
+            if state is not None and time.monotonic() - last_saved > SAVE_SECONDS:
+                progress.seconds = time.monotonic() - started
+                state.save(captured(progress, average, optimizer))
+                last_saved = time.monotonic()
 
         # Evaluation: validation alone decides which epoch is kept.
-        validation = evaluate(model, validation_ids, data.validation, data.labels)
-        seconds = time.monotonic() - epoch_started
-        epoch = Epoch(number, sum(losses) / len(losses), validation, seconds)
-        epochs.append(epoch)
+        with average.applied():
+            validation = evaluate(model, validation_ids, data.validation, data.labels)
+        loss_of_epoch = sum(progress.losses) / len(progress.losses)
+        epoch = Epoch(number, loss_of_epoch, validation, time.monotonic() - started)
+        if chosen_epoch([*progress.epochs, epoch]) is epoch:
+            progress.best = {name: each.clone() for name, each in average.average.items()}
+        progress.close_epoch(epoch)
+        if state is not None:
+            state.save(captured(progress, average, optimizer))
         on_epoch(epoch)
-        if chosen is None or validation.macro_f1 > chosen.validation.macro_f1:
-            chosen = epoch
-            best = {
-                name: parameter.detach().clone()
-                for name, parameter in model.named_parameters()
-                if parameter.requires_grad
-            }
-    if chosen is None:
-        raise ValueError(f"epochs must be at least 1, not {config.epochs}")
 
     # The chosen epoch's weights, and the one look at the test split.
-    model.load_state_dict(best, strict=False)
+    average.put(progress.best)
     test = None
     if data.test is not None:
         test_ids = tokenise(tokenizer_file, data.test.texts, config.max_length)
@@ -172,12 +179,12 @@ def fit(
         model=model,
         config=config,
         base=base,
-        epochs=tuple(epochs),
-        chosen=chosen,
+        epochs=tuple(progress.epochs),
+        chosen=chosen_epoch(progress.epochs),
         test=test,
         target_modules=target_modules,
         device=device,
-        seconds=time.monotonic() - started,
+        seconds=sum(epoch.seconds for epoch in progress.epochs),
     )
 
 
@@ -191,66 +198,23 @@ def make_deterministic(seed: int) -> None:
     np.random.seed(seed)
     torch.manual_seed(seed)
     torch.use_deterministic_algorithms(True, warn_only=True)
+    # It would also fill every fresh tensor, against reading one before it is written.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
-def adapted_model(
-    base: BaseModelFiles, labels: Sequence[str], config: FitConfig
-) -> tuple[PeftModel, tuple[str, ...]]:
-    """Return the base with a fresh head under LoRA, and the names of the adapted layers."""
-    from peft import LoraConfig, TaskType, get_peft_model
-    from transformers import AutoModelForSequenceClassification
-    from transformers.utils import logging
-
-    # "Some weights were newly initialized" is the purpose here.
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        model = AutoModelForSequenceClassification.from_pretrained(
-            base.path,
-            id2label=dict(enumerate(labels)),
-            label2id={label: i for i, label in enumerate(labels)},
-            use_safetensors=True,
-            local_files_only=True,
-            trust_remote_code=False,
-        )
-    except Exception as error:  # noqa: BLE001
-        # A damaged or foreign folder fails in many ways: one line for all.
-        raise LabelstreamError(
-            f"base model {base.name} cannot be loaded as a text classifier "
-            f"({type(error).__name__}): choose an encoder that transformers knows"
-        ) from None
-    longest = _longest_input(model.config)
-    if longest is not None and config.max_length > longest:
-        raise UsageError(
-            f"base model {base.name} reads at most {longest} tokens, not {config.max_length}: "
-            "lower --max-length"
-        )
-    # PEFT records this as the base; the files lie elsewhere on each machine, so no path.
-    model.name_or_path = base.name
-    targets = TARGET_MODULES.get(model.config.model_type, ())
-    lora = LoraConfig(
-        task_type=TaskType.SEQ_CLS,
-        r=config.lora_r,
-        lora_alpha=config.lora_alpha,
-        lora_dropout=config.lora_dropout,
-        target_modules=list(targets) or "all-linear",
-        base_model_name_or_path=base.name,
-        revision=base.revision,
-    )
-    with warnings.catch_warnings():
-        # PEFT still asks transformers by a deprecated name.
-        warnings.simplefilter("ignore", FutureWarning)
-        adapted = get_peft_model(model, lora)
-    return adapted, targets or ("all-linear",)
+def rate(step: int, steps: int, warmup_share: float) -> float:
+    """Return the share of the peak rate at `step` (from 1): up a little, then linearly to 0."""
+    warmup = max(1, round(warmup_share * steps))
+    return min(step / warmup, (steps - step + 1) / max(1, steps - warmup))
 
 
-def _longest_input(config: Any) -> int | None:
-    """Return the most tokens that the position embeddings allow; None where there are none."""
-    positions: int | None = getattr(config, "max_position_embeddings", None)
-    if positions is not None and config.model_type in ("roberta", "xlm-roberta"):
-        # Their positions are counted from the padding id on.
-        positions -= int(config.pad_token_id) + 1
-    return positions
+def balanced_weights(data: LabelledData) -> list[float]:
+    """Return a weight a label, rows / (labels x rows of the label): rare labels count as much."""
+    counts = np.bincount(data.train.label_ids, minlength=len(data.labels))
+    weights: list[float] = (
+        len(data.train.texts) / (len(data.labels) * np.maximum(counts, 1))
+    ).tolist()
+    return weights
 
 
 def evaluate(
@@ -274,3 +238,8 @@ def evaluate(
             for row, label_id in zip(rows, logits.argmax(dim=-1).tolist(), strict=True):
                 predicted[row] = label_id
     return measure(split.label_ids, predicted, labels)
+
+
+def _batches(lengths: Sequence[int], config: FitConfig, epoch: int) -> list[list[int]]:
+    # Of a generator of its own each, so that a fit can go on within any epoch.
+    return bucketed(lengths, config.batch_size, np.random.default_rng([config.seed, epoch]))

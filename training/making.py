@@ -12,6 +12,7 @@ from training.artifact import Provenance, write_adapter
 from training.data import LabelledData
 from training.fit import Fit, fit
 from training.fit_config import FitConfig
+from training.fit_state import FitStateFile
 from training.progress import FitProgress
 from training.registering import register
 
@@ -36,19 +37,24 @@ def make_version(
     *,
     out: Path | None = None,
     registry: tuple[Store, ArtifactStore] | None = None,
+    state: FitStateFile | None = None,
+    resume: bool = False,
     why: str = "training fit",
 ) -> Made:
     """Fit on `data`, write the adapter to `out` (or a folder of its own), register it.
 
-    Progress is shown on stderr. Without `registry` nothing is registered.
+    Progress is shown on stderr. Without `registry` nothing is registered. `state` is kept until
+    all of this is done: with `resume` a call that was killed goes on from there.
     """
     with ExitStack() as stack:
         with FitProgress(data, config) as progress:
-            finished = fit(data, config, progress.step, progress.epoch)
+            finished = fit(data, config, progress.step, progress.epoch, state=state, resume=resume)
         folder = out or Path(stack.enter_context(tempfile.TemporaryDirectory())) / "adapter"
         write_adapter(finished, data, provenance, folder)
         version = None
         if registry is not None:
             store, artifacts = registry
             version = register(store, artifacts, folder, provenance.model, why=why)
+        if state is not None:
+            state.discard()
         return Made(finished, version)

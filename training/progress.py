@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from training.data import LabelledData
-from training.fit import Epoch
+from training.epochs import Epoch
 from training.fit_config import FitConfig
 
 #: Weight of the newest step in the shown loss, about the mean of the last 50 steps.
@@ -48,6 +48,8 @@ class FitProgress:
         trace: TracebackType | None,
     ) -> None:
         self._progress.stop()
+        if kind is KeyboardInterrupt:
+            self._print("broken off: the same command with --resume goes on from the last save")
 
     def step(self, epoch: int, step: int, steps: int, loss: float) -> None:
         """Move the bar by one training step."""

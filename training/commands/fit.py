@@ -2,7 +2,7 @@
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -42,12 +42,48 @@ def fit_command(
     learning_rate: Annotated[
         float, typer.Option(min=0, help="AdamW's highest rate.")
     ] = DEFAULTS.learning_rate,
-    batch_size: Annotated[int, typer.Option(min=1, help="Rows a step.")] = DEFAULTS.batch_size,
+    rslora: Annotated[
+        bool, typer.Option("--rslora/--no-rslora", help="Scale LoRA by alpha / sqrt(r).")
+    ] = DEFAULTS.rslora,
+    dora: Annotated[
+        bool, typer.Option("--dora/--no-dora", help="Decompose weights into length and direction.")
+    ] = DEFAULTS.dora,
+    target_modules: Annotated[
+        str | None,
+        typer.Option(help="Layers that LoRA adapts: a,b,c; otherwise by the architecture."),
+    ] = None,
+    weight_decay: Annotated[
+        float, typer.Option(min=0, help="AdamW's weight decay.")
+    ] = DEFAULTS.weight_decay,
+    batch_size: Annotated[int, typer.Option(min=1, help="Rows a batch.")] = DEFAULTS.batch_size,
+    accumulate: Annotated[
+        int, typer.Option(min=1, help="Batches whose gradients are summed up before a step.")
+    ] = DEFAULTS.accumulate,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the data.")] = DEFAULTS.epochs,
+    patience: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Epochs without a better validation macro-F1 that end it; 0: none."
+        ),
+    ] = DEFAULTS.patience,
+    label_smoothing: Annotated[
+        float, typer.Option(min=0, max=0.9, help="Share of the truth spread over all labels.")
+    ] = DEFAULTS.label_smoothing,
+    class_weights: Annotated[
+        Literal["none", "balanced"],
+        typer.Option(help="balanced: rare labels count as much as frequent ones."),
+    ] = DEFAULTS.class_weights,
+    average_decay: Annotated[
+        float,
+        typer.Option(min=0, max=0.99999, help="Decay of the average of the weights; 0: none."),
+    ] = DEFAULTS.average_decay,
     max_length: Annotated[
         int, typer.Option(min=4, help="Tokens a text is cut to.")
     ] = DEFAULTS.max_length,
     seed: Annotated[int, typer.Option(min=0, help="Fixes every random choice.")] = DEFAULTS.seed,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the same fit that was broken off.")
+    ] = False,
     out: Annotated[
         Path | None, typer.Option(help="Also write the adapter to this new folder.")
     ] = None,
@@ -80,6 +116,15 @@ def fit_command(
         lora_r=lora_r,
         lora_alpha=lora_alpha,
         lora_dropout=lora_dropout,
+        rslora=rslora,
+        dora=dora,
+        target_modules=tuple(_names("--target-modules", target_modules)),
+        weight_decay=weight_decay,
+        accumulate=accumulate,
+        patience=patience,
+        label_smoothing=label_smoothing,
+        class_weights=class_weights,
+        average_decay=average_decay,
         learning_rate=learning_rate,
         batch_size=batch_size,
         epochs=epochs,
@@ -87,14 +132,16 @@ def fit_command(
         seed=seed,
     )
     from db.registry.names import check_model_name
+    from db.settings import get_settings
     from training.artifact import Provenance, check_out
     from training.data import read_data
+    from training.fit_state import FITS_FOLDER, FitStateFile
     from training.making import make_version
 
     # Whatever can be wrong is found out before hours of work, not after.
     if out is not None:
         check_out(out)
-    labelled = read_data(data, _label_list(labels))
+    labelled = read_data(data, _names("--labels", labels) or None)
     provenance = Provenance(
         model=model,
         data_name=data_name or labelled.name,
@@ -102,22 +149,23 @@ def fit_command(
         language=language,
         notes=tuple(note or ()),
     )
+    state = FitStateFile(get_settings().home / FITS_FOLDER, labelled.fingerprint, config)
     with ExitStack() as stack:
         registry = None
         if register:
             check_model_name(model)
             opened = stack.enter_context(open_registry())
             registry = (opened.store, opened.artifacts)
-        made = make_version(labelled, config, provenance, out=out, registry=registry)
+        made = make_version(
+            labelled, config, provenance, out=out, registry=registry, state=state, resume=resume
+        )
     _report(made, provenance, out, json_)
 
 
-def _label_list(labels: str | None) -> list[str] | None:
-    if labels is None:
-        return None
-    names = [name.strip() for name in labels.split(",")]
+def _names(option: str, given: str | None) -> list[str]:
+    names = [name.strip() for name in given.split(",")] if given is not None else []
     if not all(names):
-        raise UsageError(f"--labels {labels} has an empty name: write a,b,c")
+        raise UsageError(f"{option} {given} has an empty name: write a,b,c")
     return names
 
 
