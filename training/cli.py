@@ -4,11 +4,13 @@ import typer
 
 from db.errors import run_command
 from training.commands.fit import fit_command
+from training.commands.promoting import promote, rollback, threshold
+from training.commands.pruning import prune
 from training.commands.versions import show, versions
 
 app = typer.Typer(
     name="training",
-    help="Fit, list and show the models that label text.",
+    help="Fit, measure and promote the models that label text.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -18,6 +20,10 @@ app = typer.Typer(
 app.command("fit")(fit_command)
 app.command()(versions)
 app.command()(show)
+app.command()(promote)
+app.command()(rollback)
+app.command()(threshold)
+app.command()(prune)
 
 
 def main() -> None:

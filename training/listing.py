@@ -1,10 +1,13 @@
 """What `training versions` and `training show` tell of the registry."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
+from db.errors import RegistryError, one_line
 from db.registry.aliases import list_aliases
 from db.registry.artifacts import ArtifactStore
+from db.registry.events import Event, last_refusals, list_events
 from db.registry.versions import Version, list_versions
 from db.store import Store
 
@@ -15,22 +18,28 @@ NOT_STATED = "not stated"
 def version_records(store: Store, model: str | None = None) -> list[dict[str, Any]]:
     """Return one JSON-ready object a version, by name and number.
 
-    Keys: model, version, aliases, state, split, accuracy, macro_f1, base, license. The figures
-    are of the test split, else of validation, else null; `split` names which.
+    Keys: model, version, aliases, state, split, accuracy, macro_f1, base, license, refused. The
+    figures are of the test split, else of validation, else null; `split` names which. `refused`
+    is why a worker refused to load the version, the last time one did.
     """
     aliases = list_aliases(store)
-    return [_record(version, aliases) for version in list_versions(store, model)]
+    refusals = last_refusals(store)
+    return [_record(version, aliases, refusals) for version in list_versions(store, model)]
 
 
 def version_detail(store: Store, version: Version, artifacts: ArtifactStore) -> dict[str, Any]:
     """Return all that is known of one version as a JSON-ready object."""
     return {
-        **_record(version, list_aliases(store)),
+        **_record(version, list_aliases(store), last_refusals(store)),
+        "parent_version": version.parent_version,
+        "damage": damage(version, artifacts),
         "base_revision": version.base_revision,
         "base_sha256": dict(version.base_sha256),
         "labels": list(version.labels),
         "multi_label": version.multi_label,
         "max_length": version.max_length,
+        "temperature": dict(version.temperature),
+        "unsure_below": version.unsure_below,
         "language": version.language,
         "data": version.data,
         "data_fingerprint": version.data_fingerprint,
@@ -39,7 +48,27 @@ def version_detail(store: Store, version: Version, artifacts: ArtifactStore) -> 
         "adapter": artifacts.where(version.adapter),
         "adapter_sha256": dict(version.adapter_sha256),
         "merged": artifacts.where(version.merged) if version.merged else None,
+        "events": [
+            {**asdict(event), "at": event.at.isoformat(timespec="seconds")}
+            for event in list_events(store, version.model, version.version)
+        ],
     }
+
+
+def damage(version: Version, artifacts: ArtifactStore) -> list[str]:
+    """Return what is wrong with the files of `version`, a line a folder; empty if they are whole."""
+    found = []
+    for kind, location, hashes in (
+        ("adapter", version.adapter, version.adapter_sha256),
+        ("merged model", version.merged, version.merged_sha256),
+    ):
+        if location is None or hashes is None or version.state != "ready":
+            continue
+        try:
+            artifacts.verified(location, hashes)
+        except RegistryError as error:
+            found.append(f"{kind}: {one_line(error)}")
+    return found
 
 
 def version_lines(records: Sequence[dict[str, Any]]) -> list[str]:
@@ -47,10 +76,16 @@ def version_lines(records: Sequence[dict[str, Any]]) -> list[str]:
     header = ("version", "aliases", "state", "split", "accuracy", "macro-F1", "base", "terms")
     rows = [header, *(_cells(record) for record in records)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
-    return [
+    lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
     ]
+    lines += [
+        f"{record['model']}:{record['version']} was refused: {record['refused']}"
+        for record in records
+        if record["refused"]
+    ]
+    return lines
 
 
 def detail_lines(detail: dict[str, Any]) -> list[str]:
@@ -66,8 +101,12 @@ def detail_lines(detail: dict[str, Any]) -> list[str]:
         f"data: {detail['data'] or NOT_STATED}",
         f"data fingerprint: {detail['data_fingerprint'] or NOT_STATED}",
         f"terms: {detail['license'] or NOT_STATED}",
+        f"parent: {_parent(detail)}",
+        f"temperature: {_temperatures(detail)}",
+        f"unsure below: {_plain(detail['unsure_below'])}",
         f"files: {detail['adapter']} (its README.md is the model card)",
     ]
+    lines += [f"damaged: {line}" for line in detail["damage"]]
     for split, measured in detail["metrics"].items():
         if not measured:
             continue
@@ -80,12 +119,39 @@ def detail_lines(detail: dict[str, Any]) -> list[str]:
             f"F1 {one['f1']:.4f}, {one['support']:,} rows"
             for label, one in measured["per_class"].items()
         ]
+    lines += [_event_line(event) for event in detail["events"]]
     return lines
 
 
-def _record(version: Version, aliases: dict[tuple[str, str], int]) -> dict[str, Any]:
+def _event_line(event: dict[str, Any]) -> str:
+    moved = f" {event['alias']}" if event["alias"] else ""
+    came = f" (was {event['from_version']})" if event["from_version"] else ""
+    why = f": {event['why']}" if event["why"] else ""
+    return f"{event['at']} {event['event']}{moved}{came} by {event['who']}{why}"
+
+
+def _parent(detail: dict[str, Any]) -> str:
+    parent = detail["parent_version"]
+    return NOT_STATED if parent is None else f"{detail['model']}:{parent}"
+
+
+def _temperatures(detail: dict[str, Any]) -> str:
+    each = (f"{engine} {value:.4f}" for engine, value in detail["temperature"].items())
+    return ", ".join(each) or "1 (not calibrated)"
+
+
+def _plain(value: object) -> str:
+    return NOT_STATED if value is None else str(value)
+
+
+def _record(
+    version: Version,
+    aliases: dict[tuple[str, str], int],
+    refusals: dict[tuple[str, int], Event],
+) -> dict[str, Any]:
     split = next((name for name in ("test", "validation") if version.metrics.get(name)), None)
     measured = version.metrics[split] if split else {}
+    refusal = refusals.get((version.model, version.version))
     return {
         "model": version.model,
         "version": version.version,
@@ -100,6 +166,7 @@ def _record(version: Version, aliases: dict[tuple[str, str], int]) -> dict[str, 
         "macro_f1": measured.get("macro_f1"),
         "base": version.base,
         "license": version.license,
+        "refused": refusal.why if refusal else None,
     }
 
 

@@ -35,7 +35,7 @@ def promote(
     """
     check_model_name(alias)
     with store.write() as connection:
-        _lock(connection, model)
+        lock_model(connection, model)
         _check_usable(connection, model, version)
         if _current(connection, model, alias) == version:
             return False
@@ -52,7 +52,7 @@ def rollback(
     Returns the versions from and to. Raises `RegistryError` if nothing lies before.
     """
     with store.write() as connection:
-        _lock(connection, model)
+        lock_model(connection, model)
         current = _current(connection, model, alias)
         if current is None:
             raise RegistryError(f"there is no model {model}@{alias}; {what_there_is(connection)}")
@@ -90,7 +90,7 @@ def point_alias(
     event: str,
 ) -> None:
     """Point `alias` to `version`, which exists, in the caller's transaction, with an event."""
-    _lock(connection, model)
+    lock_model(connection, model)
     before = _current(connection, model, alias)
     if before is None:
         connection.execute(insert(ModelAlias).values(model=model, alias=alias, version=version))
@@ -126,11 +126,13 @@ def what_there_is(connection: Connection) -> str:
     return f"there are (newest versions): {known}"
 
 
-def _lock(connection: Connection, model: str) -> None:
-    # The model is locked, not the alias: that may not be there yet.
-    connection.execute(
-        select(Model.name).where(Model.name == model).with_for_update(key_share=True)
-    )
+def lock_model(connection: Connection, model: str) -> bool:
+    """Hold the row of `model` until the transaction ends; False if there is none.
+
+    The model is locked, not its alias: that may not be there yet.
+    """
+    query = select(Model.name).where(Model.name == model).with_for_update(key_share=True)
+    return connection.scalar(query) is not None
 
 
 def _current(connection: Connection, model: str, alias: str) -> int | None:

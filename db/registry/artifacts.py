@@ -2,13 +2,18 @@
 
 import hashlib
 import os
+import re
 import shutil
+import time
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
 from db.errors import RegistryError
 from db.settings import Settings
+
+#: The names that `publish` gives.
+_LOCATION = re.compile(r"[0-9a-f]{32}")
 
 
 def sha256_of(path: Path) -> str:
@@ -82,6 +87,20 @@ class ArtifactStore:
         Raises `RegistryError` for a location that is no folder of the registry.
         """
         shutil.rmtree(self._folder(location), ignore_errors=True)
+
+    def older_than(self, seconds: float) -> list[str]:
+        """Return the artifacts' folders that were begun more than `seconds` ago.
+
+        What does not look like one of ours is left out, whatever it is.
+        """
+        limit = time.time() - seconds
+        found = []
+        for entry in self._root.iterdir() if self._root.is_dir() else ():
+            ours = _LOCATION.fullmatch(entry.name) and entry.is_dir() and not entry.is_symlink()
+            # Nothing is written into an artifact after its own publication.
+            if ours and entry.stat().st_mtime < limit:
+                found.append(entry.name)
+        return sorted(found)
 
     def where(self, location: str) -> str:
         """Return the address of `location`, for people to read."""

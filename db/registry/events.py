@@ -2,11 +2,15 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, Select, insert, select
 
 from db.schema import ModelEvent
 from db.store import Store
+
+#: A worker could not load a version; `why` says what is wrong with it.
+REFUSED = "refused"
 
 
 @dataclass(frozen=True)
@@ -58,11 +62,21 @@ def insert_event(
 
 def list_events(store: Store, model: str, version: int | None = None) -> list[Event]:
     """Return the events of `model`, or of one of its versions, oldest first."""
-    query = select(*(getattr(ModelEvent, name) for name in Event.__dataclass_fields__)).order_by(
-        ModelEvent.id
-    )
-    query = query.where(ModelEvent.model == model)
+    query = _events().where(ModelEvent.model == model)
     if version is not None:
         query = query.where(ModelEvent.version == version)
     with store.read() as connection:
         return [Event(*row) for row in connection.execute(query)]
+
+
+def last_refusals(store: Store) -> dict[tuple[str, int], Event]:
+    """Return the newest refusal of each version that was ever refused."""
+    query = _events().where(ModelEvent.event == REFUSED, ModelEvent.version.is_not(None))
+    with store.read() as connection:
+        found = [Event(*row) for row in connection.execute(query)]
+    return {(each.model, each.version): each for each in found if each.version is not None}
+
+
+def _events() -> Select[Any]:
+    columns = (getattr(ModelEvent, name) for name in Event.__dataclass_fields__)
+    return select(*columns).order_by(ModelEvent.id)

@@ -40,6 +40,14 @@ def parse_ref(text: str) -> ModelRef:
     return ModelRef(match["model"], alias, version)
 
 
+def parse_numbered(text: str) -> ModelRef:
+    """Read `emotion:1`; raises `UsageError` for a name without a number, and for no name at all."""
+    reference = parse_ref(text)
+    if reference.version is None:
+        raise UsageError(f"{text} names no version by its number: write {reference.model}:NUMBER")
+    return reference
+
+
 def check_model_name(name: str) -> None:
     """Raise `UsageError` for what cannot be the name of a model or of an alias."""
     if re.fullmatch(_NAME, name) is None:

@@ -42,7 +42,7 @@ class NewVersion:
 
 @dataclass(frozen=True)
 class Version(NewVersion):
-    """A registered version; immutable but for its derived merged artifact."""
+    """A registered version; immutable but for what is derived from it: merged files, calibration."""
 
     version: int = 0
     merged: str | None = None
@@ -57,6 +57,17 @@ def resolve(store: Store, ref: ModelRef) -> Version:
     """Return the version that `ref` names now.
 
     Raises `RegistryError` naming what there is if it names none, or one whose files were pruned.
+    """
+    version = find_version(store, ref)
+    if version.state != "ready":
+        raise RegistryError(f"model {version} is {version.state}: its files are gone")
+    return version
+
+
+def find_version(store: Store, ref: ModelRef) -> Version:
+    """Return the version that `ref` names now, be it pruned or not.
+
+    Raises `RegistryError` naming what there is if it names none.
     """
     with store.read() as connection:
         number = ref.version
@@ -75,10 +86,7 @@ def resolve(store: Store, ref: ModelRef) -> Version:
             ).first()
         if row is None:
             raise RegistryError(f"there is no model {ref}; {what_there_is(connection)}")
-    version = _version(row)
-    if version.state != "ready":
-        raise RegistryError(f"model {version} is {version.state}: its files are gone")
-    return version
+    return _version(row)
 
 
 def list_versions(store: Store, model: str | None = None) -> list[Version]:
@@ -136,6 +144,42 @@ def set_merged(store: Store, version: Version, location: str, hashes: Mapping[st
                 .values(merged=location, merged_sha256=dict(hashes))
             ).rowcount
         )
+
+
+def set_temperature(
+    store: Store, version: Version, engine: str, temperature: float, *, who: str
+) -> None:
+    """Record by which number `version` divides its logits on `engine`, with an event."""
+    with store.write() as connection:
+        row = _locked(connection, version)
+        _update(connection, version, temperature={**row.temperature, engine: temperature})
+        why = f"{engine}: temperature {temperature:.4f}"
+        insert_event(connection, version.model, version.version, "calibrated", who=who, why=why)
+
+
+def set_unsure_below(store: Store, version: Version, below: float | None, *, who: str) -> None:
+    """Record the confidence below which rows of `version` are marked unsure, with an event."""
+    with store.write() as connection:
+        _locked(connection, version)
+        _update(connection, version, unsure_below=below)
+        why = "none" if below is None else f"{below:g}"
+        insert_event(connection, version.model, version.version, "threshold set", who=who, why=why)
+
+
+def _locked(connection: Connection, version: Version) -> Row[Any]:
+    return connection.execute(
+        select(ModelVersion.__table__)
+        .where(ModelVersion.model == version.model, ModelVersion.version == version.version)
+        .with_for_update()
+    ).one()
+
+
+def _update(connection: Connection, version: Version, **values: Any) -> None:
+    connection.execute(
+        update(ModelVersion)
+        .where(ModelVersion.model == version.model, ModelVersion.version == version.version)
+        .values(**values)
+    )
 
 
 def _insert_version(

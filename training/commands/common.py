@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from db.registry.artifacts import ArtifactStore
     from db.settings import Settings
     from db.store import Store
+
+
+VersionArgument = Annotated[str, typer.Argument(metavar="MODEL:VERSION", help="A version.")]
 
 
 @dataclass(frozen=True)

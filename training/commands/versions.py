@@ -30,10 +30,10 @@ def show(
 ) -> None:
     """Show what is known of one version: figures per label, data, terms, files."""
     from db.registry.names import parse_ref
-    from db.registry.versions import resolve
+    from db.registry.versions import find_version
     from training.listing import detail_lines, version_detail
 
     with open_registry() as registry:
-        found = resolve(registry.store, parse_ref(version))
+        found = find_version(registry.store, parse_ref(version))
         detail = version_detail(registry.store, found, registry.artifacts)
     print_json(detail) if json_ else print_lines(detail_lines(detail))
