@@ -55,6 +55,19 @@ LOAD_LIMIT_SECONDS = 180.0
 #: tried with torch on 2 cores.
 MICRO_BATCH_TOKENS = 2048
 
+#: Versions that a worker keeps loaded; the least recently used leaves.
+MAX_LOADED = 3
+
+#: Seconds between two looks at whether an alias has moved: a promotion is noticed within 2 s.
+WATCH_SECONDS = 1.0
+
+#: Seconds until a version that could not be loaded is tried again: at first, and at most.
+REFUSED_PAUSE_SECONDS = 5.0
+REFUSED_PAUSE_LIMIT_SECONDS = 300.0
+
+#: Seconds after which an alias that no job asked for is not watched any more.
+ALIAS_FORGOTTEN_SECONDS = 600.0
+
 #: Seconds after which a process that hangs inside one micro-batch ends itself.
 MICRO_BATCH_LIMIT_SECONDS = 60.0
 

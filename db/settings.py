@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from db.defaults import MAX_LOADED
 from db.errors import UsageError
 
 #: Where container platforms mount secrets; read only where it exists.
@@ -55,6 +56,9 @@ class Settings(BaseSettings):
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
     engine: EngineName = Field("auto", description="engine that computes the logits")
     concurrency: int = Field(4, ge=1, le=64, description="Celery threads around one engine thread")
+    max_loaded: int = Field(
+        MAX_LOADED, ge=1, le=64, description="versions that a worker keeps loaded at once"
+    )
     metrics_port: int | None = Field(
         None, ge=1, le=65535, description="port for Prometheus metrics; unset: off"
     )

@@ -5,15 +5,17 @@ import itertools
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from db.defaults import MICRO_BATCH_LIMIT_SECONDS, MICRO_BATCH_TOKENS
+from db.defaults import MAX_LOADED, MICRO_BATCH_LIMIT_SECONDS, MICRO_BATCH_TOKENS
+from db.errors import RegistryError
 from db.registry.versions import Version
 from worker.computing import compute
 from worker.encoder import EncodedRows
@@ -52,6 +54,8 @@ class Statistics:
     #: Tokens with the padding: rows times the longest row, micro-batch by micro-batch.
     padded_tokens: int = 0
     busy_seconds: float = 0.0
+    #: Longest time that passed between two micro-batches while rows waited.
+    longest_idle_seconds: float = 0.0
 
 
 @dataclass
@@ -69,12 +73,25 @@ class _Submission:
         return ChunkLogits(self.logits, self.rejected, len(self.rows.ids), self.busy_seconds)
 
 
+@dataclass
+class _Cold:
+    """An engine that was loaded and has not computed yet."""
+
+    engine: Engine
+    rows: EncodedRows
+    labels: int
+    #: Why rows have no logits, by their index: empty if the engine computes.
+    future: "Future[Mapping[int, str]]" = field(default_factory=Future)
+
+
 class EngineThread:
     """Computes logits for many threads at once, a micro-batch at a time.
 
     `load` makes the engine of a version; it is called in a thread of its own, once a version. A
     micro-batch is one version's alone. `budget` bounds its padded tokens. `limit` is the number
     of seconds after which a process that hangs inside the engine ends itself (None: never).
+    `max_loaded` bounds the versions that stay loaded though nothing holds them. The texts of
+    `warm_up` are the first micro-batch of each engine; one that cannot compute them does not load.
     """
 
     def __init__(
@@ -83,11 +100,18 @@ class EngineThread:
         *,
         budget: int = MICRO_BATCH_TOKENS,
         limit: float | None = MICRO_BATCH_LIMIT_SECONDS,
+        max_loaded: int = MAX_LOADED,
+        warm_up: Sequence[str] = (),
     ) -> None:
+        self._load = load
         self._budget = budget
         self._limit = limit
+        self._warm_up = list(warm_up)
         self._changed = threading.Condition()
-        self._versions = LoadedVersions(load, self._changed)
+        self._versions = LoadedVersions(self._load_warm, self._changed, max_loaded)
+        #: Engines that wait for their first micro-batch.
+        self._cold: deque[_Cold] = deque()
+        self._computed_at = time.monotonic()
         self._submissions: dict[int, _Submission] = {}
         self._numbers = itertools.count()
         self._stopping = False
@@ -106,16 +130,36 @@ class EngineThread:
             self._stopping = True
             for submission in self._submissions.values():
                 submission.future.cancel()
+            for cold in self._cold:
+                cold.future.cancel()
             self._changed.notify_all()
         if self._thread.is_alive() and self._thread is not threading.current_thread():
             self._thread.join(timeout=30)
 
-    def bind(self, version: Version) -> Binding:
+    def bind(self, version: Version, *, pinned: bool = False) -> Binding:
         """Hold `version`, loading it first if need be; waits meanwhile.
 
-        Raises whatever `load` raises; the versions that are loaded are not touched by it.
+        `pinned`: it was asked for by its number. Raises whatever `load` raises; the versions that
+        are loaded are not touched by it.
         """
-        return self._versions.bind(version)
+        return self._versions.bind(version, pinned=pinned)
+
+    def bind_loaded(self, version: Version) -> Binding | None:
+        """Hold `version` if it is loaded; None, at once, if it is not."""
+        return self._versions.bind_loaded(version)
+
+    def load(self, version: Version) -> "Future[Engine]":
+        """Begin to load `version` beside what serves; the future ends when it could be bound."""
+        return self._versions.load(version)
+
+    def supersede(self, key: VersionKey, by: VersionKey) -> None:
+        """Let a version leave as soon as nothing holds it: another one serves in its place."""
+        self._versions.supersede(key, by)
+
+    def evict(self) -> None:
+        """Let versions leave whose time is over."""
+        with self._changed:
+            self._versions.evict()
 
     def submit(self, binding: Binding, rows: EncodedRows) -> "Future[ChunkLogits]":
         """Queue rows of one chunk; the future is done when all of them are."""
@@ -178,31 +222,70 @@ class EngineThread:
         self._submissions.pop(number, None)
         self._versions.evict()
 
+    def _load_warm(self, version: Version) -> Engine:
+        """Load an engine and let it compute once, between two micro-batches of the others."""
+        engine = self._load(version)
+        if self._warm_up:
+            rows = engine.encoder.encode(self._warm_up)
+            cold = _Cold(engine, rows, len(version.labels))
+            with self._changed:
+                if self._stopping:
+                    raise CancelledError
+                self._cold.append(cold)
+                self._changed.notify_all()
+            rejected = cold.future.result()
+            if rejected:
+                raise RegistryError(
+                    f"model {version} cannot compute: {next(iter(rejected.values()))}"
+                )
+        return engine
+
     def _run(self) -> None:
         while (taken := self._next()) is not None:
-            loaded, rows = taken
             try:
-                self._work(loaded, rows)
+                if isinstance(taken, _Cold):
+                    self._warm(taken)
+                else:
+                    self._work(*taken)
             except Exception as error:
                 # Not the engine's doing. Whoever waits must hear of it: a thread that died in
                 # silence would let them wait for ever.
                 log.exception("a micro-batch was lost")
-                self._fail({row.submission for row in rows}, error)
+                if isinstance(taken, _Cold):
+                    taken.future.set_exception(error)
+                else:
+                    self._fail({row.submission for row in taken[1]}, error)
+            self._computed_at = time.monotonic()
             # While the thread waits, it must not be what keeps an evicted model in memory.
-            del taken, loaded, rows
+            del taken
 
-    def _next(self) -> tuple[Loaded, list[WaitingRow]] | None:
+    def _next(self) -> "_Cold | tuple[Loaded, list[WaitingRow]] | None":
         with self._changed:
             self._changed.wait_for(
-                lambda: self._stopping or self._versions.oldest_waiting() is not None
+                lambda: self._stopping or self._cold or self._versions.oldest_waiting() is not None
             )
-            loaded = self._versions.oldest_waiting()
-            if self._stopping or loaded is None:
+            if self._stopping:
                 return None
+            if self._cold:
+                return self._cold.popleft()
+            loaded = self._versions.oldest_waiting()
+            assert loaded is not None, "something woke the thread"  # noqa: S101
+            self._note_idle(loaded.waiting.oldest_at)
             rows = loaded.waiting.take(self._budget)
             for row in rows:
                 self._submissions[row.submission].begun = True
             return loaded, rows
+
+    def _note_idle(self, waiting_since: float) -> None:
+        idle = time.monotonic() - max(waiting_since, self._computed_at)
+        if idle > self.statistics.longest_idle_seconds:
+            self.statistics = replace(self.statistics, longest_idle_seconds=idle)
+
+    def _warm(self, cold: "_Cold") -> None:
+        ids = [cold.rows.row(index) for index in range(len(cold.rows))]
+        rejected = compute(cold.engine, ids, cold.labels, self._limited).rejected
+        if cold.future.set_running_or_notify_cancel():
+            cold.future.set_result(rejected)
 
     @contextmanager
     def _limited(self) -> Iterator[None]:

@@ -7,17 +7,15 @@ from concurrent.futures import CancelledError
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import AbstractContextManager
 
-from sqlalchemy.exc import DBAPIError
-
 from db.defaults import TOKENISE_LIMIT_SECONDS, WRITE_LIMIT_SECONDS
-from db.errors import LabelstreamError, ServiceUnavailable, one_line
+from db.errors import LabelstreamError, one_line
 from db.ledger.claiming import ChunkState, Claim, JobFacts, claim, fail_job, hand_back, look_at
 from db.ledger.closing import ChunkResult, LabeledRow, WorkerReject, close_chunk
 from db.ledger.payload import ChunkRows, unpack
-from db.registry.names import parse_ref
-from db.registry.versions import Version, resolve
+from db.registry.versions import Version
 from db.store import Store
 from db.text import escaped_raw, text_hash
+from worker.choosing import UNAVAILABLE, VersionChooser
 from worker.encoder import EncodedRows
 from worker.engine_thread import Binding, ChunkLogits, EngineThread
 from worker.gate import Gate
@@ -46,10 +44,12 @@ class ChunkLabeler:
         store: Store,
         ledger: str,
         engine: EngineThread,
+        chooser: VersionChooser,
         keeper: LeaseKeeper,
         worker: str,
     ) -> None:
         self._store = store
+        self._chooser = chooser
         self._ledger = ledger
         self._engine = engine
         self._keeper = keeper
@@ -57,7 +57,7 @@ class ChunkLabeler:
         self._gate = Gate()
         self._draining = threading.Event()
         #: The different errors of a model's loads since it was last loaded.
-        self._load_failures: dict[str, list[Exception]] = {}
+        self._load_failures: dict[str, list[LabelstreamError]] = {}
 
     def drain(self) -> None:
         """Begin nothing more; chunks that have not begun to be computed are handed back."""
@@ -91,24 +91,23 @@ class ChunkLabeler:
             return self._run_claimed(state, message.chunk, binding)
 
     def _bind(self, state: ChunkState) -> Binding | None:
-        """Make sure that the job's version is loaded, and hold it."""
+        """Hold the version that is to label the chunk; None if there is none to be had."""
         reference = state.job.model_ref
         try:
-            version = self._store.retrying(lambda: resolve(self._store, parse_ref(reference)))
-            binding = self._engine.bind(version)
-        except (ServiceUnavailable, DBAPIError):
+            binding = self._chooser.bind(reference)
+        except UNAVAILABLE:
             # Not the model's fault: the chunk is sent again.
             raise
-        except Exception as error:  # noqa: BLE001  (a framework may raise anything for a model)
+        except LabelstreamError as error:
             self._count_failure(state.job, error)
             return None
         self._load_failures.pop(reference, None)
         return binding
 
-    def _count_failure(self, job: JobFacts, error: Exception) -> None:
+    def _count_failure(self, job: JobFacts, error: LabelstreamError) -> None:
         reference = job.model_ref
-        reason = one_line(error) if isinstance(error, LabelstreamError) else type(error).__name__
-        log.error("model %s was refused: %s", reference, reason)
+        reason = one_line(error)
+        log.error("job %s: model %s cannot be had: %s", job.id, reference, reason)
         failures = self._load_failures.setdefault(reference, [])
         # Threads that waited for one load all get the same error: it failed once.
         if not any(error is known for known in failures):

@@ -15,19 +15,22 @@ from db.errors import LabelstreamError, UsageError, one_line
 from db.ledger.jobs import ledger_id
 from db.ledger.sweeping import Sweeper, SweeperThread
 from db.ledger.workers import WorkerRecord, forget_worker, record_worker
-from db.registry.names import parse_ref
-from db.registry.versions import resolve
 from db.settings import Settings, check_addresses, get_settings
 from db.store import Store, open_store
+from worker.choosing import VersionChooser, VersionWatcher
 from worker.engine_thread import EngineThread
 from worker.keeper import LeaseKeeper
 from worker.labeling import ChunkLabeler
 from worker.logs import set_up_logging
 from worker.outbox import CeleryOutbox
 from worker.preparing import make_ready
+from worker.refusals import Refusals
 from worker.serving import Loader
 
 log = logging.getLogger(__name__)
+
+#: What a version computes before it serves: a short text and a longer one, so with padding.
+WARM_UP_TEXTS = ("warm", "the first rows that a model computes take longer than those after them")
 
 
 class Runtime:
@@ -41,9 +44,13 @@ class Runtime:
         self._queues = queues
         ledger = ledger_id(store)
         loader = Loader(store, settings)
-        self.engine = EngineThread(loader.load)
+        self.engine = EngineThread(
+            loader.load, max_loaded=settings.max_loaded, warm_up=WARM_UP_TEXTS
+        )
+        self._chooser = VersionChooser(store, self.engine, Refusals(store, name))
+        self._watcher = VersionWatcher(self._chooser)
         self._keeper = LeaseKeeper(store, lambda: self.engine.progress)
-        self.labeler = ChunkLabeler(store, ledger, self.engine, self._keeper, name)
+        self.labeler = ChunkLabeler(store, ledger, self.engine, self._chooser, self._keeper, name)
         self._sweeper = SweeperThread(Sweeper(store, CeleryOutbox(app, ledger), holder=name))
         self._leaving = threading.Event()
         self._presence = threading.Thread(target=self._show_presence, name="presence", daemon=True)
@@ -51,11 +58,9 @@ class Runtime:
     def start(self, model: str) -> None:
         """Load `model` and begin the threads."""
         self.engine.start()
-        version = resolve(self._store, parse_ref(model))
-        # Bound once and let go: it stays loaded until another version takes its place.
-        with self.engine.bind(version):
-            pass
+        self._chooser.begin(model)
         self._keeper.start()
+        self._watcher.start()
 
     def show(self) -> None:
         """Tell the ledger that this worker is ready, and begin to sweep."""
@@ -70,6 +75,7 @@ class Runtime:
         """End the threads; the chunks are closed or handed back by now."""
         self._leaving.set()
         self._sweeper.stop()
+        self._watcher.stop()
         self._keeper.stop()
         self.engine.stop()
         try:

@@ -2,11 +2,15 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field
 from types import TracebackType
 
+from sqlalchemy.exc import DBAPIError
+
+from db.errors import LabelstreamError, RegistryError
 from db.registry.versions import Version
 from worker.encoder import EncodedRows
 from worker.engines.protocol import Engine
@@ -17,6 +21,10 @@ log = logging.getLogger(__name__)
 #: Name of a version among the loaded ones.
 VersionKey = tuple[str, int]
 
+#: Seconds for which a version that was bound by its number stays, though no alias points to it:
+#: between two chunks of a job nothing holds it.
+PINNED_SECONDS = 60.0
+
 
 @dataclass
 class Loaded:
@@ -26,6 +34,17 @@ class Loaded:
     engine: Engine
     bound: int = 0
     waiting: WaitingRows = field(default_factory=WaitingRows)
+    #: When it was bound last; a version that was loaded ahead counts as bound then.
+    used_at: float = field(default_factory=time.monotonic)
+    #: Until when a job that names it by its number keeps it.
+    pinned_until: float = 0.0
+    #: Another version has taken its place.
+    superseded: bool = False
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing holds it and no row waits for it."""
+        return not self.bound and not len(self.waiting)
 
 
 class Binding:
@@ -34,13 +53,15 @@ class Binding:
     Used as a context manager; everything submitted under it runs on this version and engine.
     """
 
-    def __init__(self, owner: "LoadedVersions", key: VersionKey, loaded: Loaded) -> None:
+    def __init__(self, owner: "LoadedVersions", version: Version, engine: Engine) -> None:
         self._owner = owner
-        self._encoder = loaded.engine.encoder
+        self._encoder = engine.encoder
         #: Which loaded version this holds.
-        self.key = key
-        self.version = loaded.version
-        self.engine_name = loaded.engine.name
+        self.key = key_of(version)
+        #: As the registry knew it when this was bound: what is derived from it may have changed
+        #: since it was loaded.
+        self.version = version
+        self.engine_name = engine.name
         self.released = False
 
     def encode(self, texts: list[str]) -> EncodedRows:
@@ -64,22 +85,26 @@ class Binding:
 
 
 class LoadedVersions:
-    """The loaded versions of one engine thread, under its lock."""
+    """The loaded versions of one engine thread, under its lock; at most `limit`, if they are idle."""
 
-    def __init__(self, load: Callable[[Version], Engine], lock: threading.Condition) -> None:
+    def __init__(
+        self, load: Callable[[Version], Engine], lock: threading.Condition, limit: int
+    ) -> None:
         self._load = load
         self._lock = lock
+        self._limit = limit
         self._loaded: dict[VersionKey, Loaded] = {}
         self._loading: dict[VersionKey, Future[Engine]] = {}
-        self._newest: VersionKey | None = None
 
-    def bind(self, version: Version) -> Binding:
-        """Hold `version`, loading it first if need be; raises whatever `load` raises."""
-        key = (version.model, version.version)
+    def load(self, version: Version) -> "Future[Engine]":
+        """Begin to load `version` unless that is done or under way; the future ends with it."""
+        key = key_of(version)
         with self._lock:
             loaded = self._loaded.get(key)
             if loaded is not None:
-                return self._bound(key, loaded)
+                done: Future[Engine] = Future()
+                done.set_result(loaded.engine)
+                return done
             future = self._loading.get(key)
             if future is None:
                 future = self._loading[key] = Future()
@@ -90,27 +115,63 @@ class LoadedVersions:
                     name=f"load {version}",
                     daemon=True,
                 ).start()
-        engine = future.result()
+            return future
+
+    def bind(self, version: Version, *, pinned: bool = False) -> Binding:
+        """Hold `version`, loading it first if need be; raises whatever `load` raises.
+
+        `pinned`: it was asked for by its number, and stays a while for whoever asks again.
+        """
+        while True:
+            self.load(version).result()
+            binding = self.bind_loaded(version, pinned=pinned)
+            # Many others were bound meanwhile, and this one has left again.
+            if binding is not None:
+                return binding
+
+    def bind_loaded(self, version: Version, *, pinned: bool = False) -> Binding | None:
+        """Hold `version` if it is loaded; None, at once, if it is not."""
         with self._lock:
-            self._loading.pop(key, None)
-            return self._bound(key, self._loaded.setdefault(key, Loaded(version, engine)))
+            loaded = self._loaded.get(key_of(version))
+            if loaded is None:
+                return None
+            loaded.bound += 1
+            loaded.used_at = time.monotonic()
+            if pinned:
+                loaded.pinned_until = loaded.used_at + PINNED_SECONDS
+            self.evict()
+            return Binding(self, version, loaded.engine)
 
     def release(self, binding: Binding) -> None:
-        """Let a binding go; an old version that nothing holds any more leaves the memory."""
+        """Let a binding go; a version that is not needed any more leaves the memory."""
         with self._lock:
             if not binding.released:
                 binding.released = True
                 self._loaded[binding.key].bound -= 1
                 self.evict()
 
+    def supersede(self, key: VersionKey, by: VersionKey) -> None:
+        """Let a version leave as soon as nothing holds it: another one serves in its place."""
+        with self._lock:
+            for name, superseded in ((key, True), (by, False)):
+                if name in self._loaded:
+                    self._loaded[name].superseded = superseded
+            self.evict()
+
     def evict(self) -> None:
-        """Forget what is neither bound, nor waited for, nor the version that was bound last."""
-        idle = [
+        """Forget idle versions: those that were superseded, and the least recently used of many."""
+        now = time.monotonic()
+        idle = [key for key, loaded in self._loaded.items() if loaded.idle]
+        leaving = [
             key
-            for key, loaded in self._loaded.items()
-            if not loaded.bound and not len(loaded.waiting) and key != self._newest
+            for key in idle
+            if self._loaded[key].superseded and self._loaded[key].pinned_until < now
         ]
-        for key in idle:
+        left = [key for key in idle if key not in leaving]
+        too_many = len(self._loaded) - len(leaving) - self._limit
+        if too_many > 0:
+            leaving += sorted(left, key=lambda key: self._loaded[key].used_at)[:too_many]
+        for key in leaving:
             log.info("model %s leaves the memory", self._loaded[key].version)
             del self._loaded[key]
 
@@ -125,19 +186,34 @@ class LoadedVersions:
 
     def newest_first(self) -> list[Loaded]:
         """Return what is loaded, the version that was bound last before the others."""
-        order = sorted(self._loaded, key=lambda key: key != self._newest)
-        return [self._loaded[key] for key in order]
+        return sorted(self._loaded.values(), key=lambda each: -each.used_at)
 
     def _load_into(self, version: Version, future: "Future[Engine]") -> None:
+        key = key_of(version)
         try:
-            future.set_result(self._load(version))
+            engine = self._load(version)
         except BaseException as error:  # noqa: BLE001  (whoever waits gets it)
             with self._lock:
-                self._loading.pop((version.model, version.version), None)
-            future.set_exception(error)
+                self._loading.pop(key, None)
+            future.set_exception(_told(version, error))
+            return
+        with self._lock:
+            self._loaded[key] = Loaded(version, engine)
+            self._loading.pop(key, None)
+        future.set_result(engine)
 
-    def _bound(self, key: VersionKey, loaded: Loaded) -> Binding:
-        loaded.bound += 1
-        self._newest = key
-        self.evict()
-        return Binding(self, key, loaded)
+
+def _told(version: Version, error: BaseException) -> BaseException:
+    """Return what those who wait for a load are told: of a foreign error only the kind.
+
+    What the database says stays as it is: that is not the version's fault.
+    """
+    if isinstance(error, LabelstreamError | DBAPIError | CancelledError):
+        return error
+    log.debug("model %s could not be loaded", version, exc_info=error)
+    return RegistryError(f"model {version} could not be loaded ({type(error).__name__})")
+
+
+def key_of(version: Version) -> VersionKey:
+    """Return the name of `version` among the loaded ones."""
+    return version.model, version.version

@@ -22,6 +22,7 @@ from tests.worker.made_engines import Held, MadeEngine, expected, serving
 from tests.worker.versions import version
 from worker.engine_thread import Binding, ChunkLogits, EngineThread
 from worker.engines.protocol import EngineOutOfMemory, Ids, Logits
+from worker.loaded_versions import PINNED_SECONDS
 
 ONE = version()
 TWO = version(number=2)
@@ -187,7 +188,7 @@ def test_two_versions_at_once_never_share_a_micro_batch() -> None:
     assert {text[0] for call in engines[2].calls for text in call} == {"y"}
 
 
-def test_an_old_version_stays_while_it_is_held_and_leaves_after() -> None:
+def test_a_superseded_version_stays_while_it_is_held_and_leaves_after() -> None:
     engines: list[weakref.ref[MadeEngine]] = []
 
     def load(_: Version) -> MadeEngine:
@@ -199,14 +200,92 @@ def test_an_old_version_stays_while_it_is_held_and_leaves_after() -> None:
         held = thread.bind(ONE)
         with thread.bind(TWO):
             assert thread.loaded() == [TWO, ONE]
+        thread.supersede(("letters", 1), by=("letters", 2))
         assert submit(thread, held, ["a"]).result(10).logits.tolist() == expected(["a"])
         assert thread.loaded() == [TWO, ONE]
         held.release()
         held.release()
-        assert thread.loaded() == [TWO], "the newest stays, though nothing holds it"
+        assert thread.loaded() == [TWO]
         gc.collect()
         assert engines[0]() is None, "its memory is free"
         assert engines[1]() is not None
+
+
+def test_of_too_many_versions_the_least_recently_used_leaves() -> None:
+    thread = EngineThread(lambda _: MadeEngine(), max_loaded=3)
+    made = [version(number=number) for number in range(1, 6)]
+    with running(thread):
+        held = thread.bind(made[0])
+        for each in made[1:]:
+            with thread.bind(each):
+                pass
+        assert thread.loaded() == [made[4], made[3], made[0]], "one that is held does not leave"
+        held.release()
+        with thread.bind(made[3]), thread.bind(made[1]):
+            pass
+        assert thread.loaded() == [made[1], made[3], made[4]]
+
+
+def test_a_superseded_version_that_a_job_names_stays_for_its_next_chunk(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with running(EngineThread(lambda _: MadeEngine())) as thread:
+        with thread.bind(ONE, pinned=True), thread.bind(TWO):
+            pass
+        thread.supersede(("letters", 1), by=("letters", 2))
+        assert thread.loaded() == [TWO, ONE]
+        later = time.monotonic() + PINNED_SECONDS
+        monkeypatch.setattr(time, "monotonic", lambda: later)
+        thread.evict()
+        assert thread.loaded() == [TWO]
+
+
+def test_a_version_computes_once_before_it_is_bound_and_beside_the_one_that_serves() -> None:
+    engines = {1: MadeEngine(), 2: MadeEngine()}
+    with running(
+        EngineThread(lambda wanted: engines[wanted.version], warm_up=("warm", "up"))
+    ) as thread:
+        with thread.bind(ONE) as binding:
+            assert engines[1].calls == [["warm", "up"]]
+            submit(thread, binding, ["text"]).result(10)
+            thread.load(TWO).result(10)
+        assert engines[1].calls == [["warm", "up"], ["text"]]
+        assert engines[2].calls == [["warm", "up"]]
+        assert thread.statistics.rows == 1, "what warms up is nobody's row"
+
+
+@pytest.mark.parametrize("warm_up", [("fine", "nan"), ("bad",)])
+def test_a_version_that_cannot_compute_does_not_load(warm_up: tuple[str, ...]) -> None:
+    def fail(texts: list[str]) -> None:
+        if "bad" in texts:
+            raise RuntimeError("no such operator")
+
+    def load(wanted: Version) -> MadeEngine:
+        return MadeEngine(fail if wanted == TWO else lambda _: None)
+
+    with running(EngineThread(load, warm_up=warm_up)) as thread:
+        if warm_up == ("bad",):
+            with thread.bind(ONE):
+                pass
+        before = thread.loaded()
+        with pytest.raises(RegistryError, match=r"letters:2 cannot compute: (engine|non-finite)"):
+            thread.bind(TWO)
+        assert thread.loaded() == before
+
+
+def test_idle_time_is_counted_while_rows_wait_and_only_then() -> None:
+    thread = EngineThread(serving(MadeEngine()))
+    with running(thread), thread.bind(ONE) as binding:
+        time.sleep(3)
+        submit(thread, binding, ["a"]).result(10)
+        assert thread.statistics.longest_idle_seconds < 2
+    late = EngineThread(serving(MadeEngine()))
+    with late.bind(ONE) as binding:
+        future = submit(late, binding, ["a"])
+        time.sleep(0.3)
+        with running(late):
+            future.result(10)
+    assert late.statistics.longest_idle_seconds >= 0.3
 
 
 def test_a_submission_is_withdrawn_before_it_has_begun_and_not_after() -> None:

@@ -18,10 +18,12 @@ from db.store import Store
 from tests.cluster import wait_until
 from tests.db.ledger_parts import add, begin, change, facts, held, value
 from tests.worker.made_engines import LABELS, Held, MadeEngine
+from worker.choosing import VersionChooser
 from worker.engine_thread import EngineThread
 from worker.keeper import LeaseKeeper
 from worker.labeling import ChunkLabeler
 from worker.messages import ChunkMessage
+from worker.refusals import Refusals
 
 
 @dataclass
@@ -36,7 +38,11 @@ class Worker:
         self.engine = EngineThread(self._load, limit=None)
         self.keeper = LeaseKeeper(self.store, lambda: self.engine.progress)
         self.ledger = ledger_id(self.store)
-        self.labeler = ChunkLabeler(self.store, self.ledger, self.engine, self.keeper, "worker-1")
+        refusals = Refusals(self.store, "worker-1", pause=0.0)
+        chooser = VersionChooser(self.store, self.engine, refusals)
+        self.labeler = ChunkLabeler(
+            self.store, self.ledger, self.engine, chooser, self.keeper, "worker-1"
+        )
         self.engine.start()
 
     def _load(self, wanted: Version) -> MadeEngine:
@@ -221,7 +227,9 @@ def test_what_a_framework_raises_counts_as_a_refusal_and_shows_no_text_of_its_ow
     chunk = add(job, 1, 3)
     for _ in range(3):
         assert worker.label(job.job, chunk)
-    assert value(store, "SELECT error FROM jobs").endswith("refused 3 times: ValueError")
+    assert value(store, "SELECT error FROM jobs").endswith(
+        "refused 3 times: model emotion:1 could not be loaded (ValueError)"
+    )
 
 
 def test_a_load_that_succeeds_makes_up_for_those_that_failed(
