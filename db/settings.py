@@ -73,6 +73,11 @@ class Settings(BaseSettings):
         # Compose files pass an unset variable on as an empty string.
         return None if value == "" else value
 
+    @field_validator("registry_dir", mode="before")
+    @classmethod
+    def _path_is_text(cls, value: object) -> object:
+        return str(value) if isinstance(value, Path) else value
+
     @field_validator("log_level", mode="before")
     @classmethod
     def _any_case(cls, value: object) -> object:
