@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from db.errors import UsageError
+from training.multi_label import LIST_COLUMN, multi_label_error
+from training.table_files import (
+    TABLE_SUFFIXES,
+    NeededColumns,
+    cannot_read,
+    decoded,
+    not_utf8,
+    parquet_schema,
+    read_records,
+)
 
 TEXT_COLUMN = "text"
 LABEL_COLUMN = "label"
 
-#: Delimiters tried on the header of a .csv file, in this order.
-CSV_DELIMITERS = (",", ";", "\t", "|")
-
 #: The suffixes that are read, and that a folder's splits are looked for with.
-SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet", ".txt")
+SUFFIXES = (*TABLE_SUFFIXES, ".txt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,107 +48,53 @@ def read_label_file(path: Path) -> LabelFile:
 
     Raises UsageError, naming file and line, for what cannot be read as text and label.
     """
-    names = None
-    try:
-        match path.suffix.lower():
-            case ".csv":
-                rows = tuple(_delimited(path, CSV_DELIMITERS))
-            case ".tsv":
-                rows = tuple(_delimited(path, ("\t",)))
-            case ".jsonl":
-                rows = tuple(_json_lines(path))
-            case ".parquet":
-                rows, names = _parquet(path)
-            case _:
-                rows = tuple(_text_lines(path))
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror or error}") from None
-    except UnicodeDecodeError:
-        raise UsageError(f"{path} is not UTF-8 text: convert it, or check its suffix") from None
-    return LabelFile(rows, names)
-
-
-def _decoded(path: Path) -> str:
-    return path.read_text(encoding="utf-8-sig")
+    suffix = path.suffix.lower()
+    if suffix not in TABLE_SUFFIXES:
+        return LabelFile(tuple(_text_lines(path)), None)
+    names = _class_names(parquet_schema(path).metadata or {}) if suffix == ".parquet" else None
+    return LabelFile(tuple(_table_rows(path)), names)
 
 
 def _text_lines(path: Path) -> Iterator[LabelledRow]:
+    try:
+        content = decoded(path)
+    except OSError as error:
+        raise cannot_read(path, error) from None
+    except UnicodeDecodeError:
+        raise not_utf8(path) from None
     # split("\n"), not splitlines(): a text may hold form feeds or line separators of its own.
-    for number, line in enumerate(_decoded(path).split("\n"), start=1):
+    for number, line in enumerate(content.split("\n"), start=1):
         if not line.strip():
             continue
         text, semicolon, label = line.rstrip("\r").rpartition(";")
         if not semicolon:
             raise UsageError(f"{path} line {number} has no semicolon: expected text;label")
-        yield LabelledRow(text, label.strip(), number)
+        yield LabelledRow(text, label, number)
 
 
-def _delimited(path: Path, delimiters: tuple[str, ...]) -> Iterator[LabelledRow]:
-    content = _decoded(path)
-    first_line = content.split("\n", 1)[0]
-    header: list[str] = []
-    for delimiter in delimiters:
-        header = next(csv.reader([first_line], delimiter=delimiter), [])
-        header = [name.strip() for name in header]
-        if {TEXT_COLUMN, LABEL_COLUMN} <= set(header):
-            break
-    else:
-        raise _missing_columns(path, next(csv.reader([first_line]), []))
-    reader = csv.reader(io.StringIO(content, newline=""), delimiter=delimiter, strict=True)
-    next(reader)
-    text_at, label_at = header.index(TEXT_COLUMN), header.index(LABEL_COLUMN)
-    try:
-        for fields in reader:
-            if not fields:
-                continue
-            if len(fields) != len(header):
-                raise UsageError(
-                    f"{path} line {reader.line_num} has {len(fields)} fields, "
-                    f"the header {len(header)}: quote fields that hold the delimiter"
-                )
-            yield LabelledRow(fields[text_at], fields[label_at].strip(), reader.line_num)
-    except csv.Error as error:
-        raise UsageError(f"{path} line {reader.line_num} is no valid CSV: {error}") from None
+def _table_rows(path: Path) -> Iterator[LabelledRow]:
+    parquet = path.suffix.lower() == ".parquet"
+    needed = NeededColumns(
+        _suffice, "the columns text and label", (TEXT_COLUMN, LABEL_COLUMN, LIST_COLUMN)
+    )
+    for place, record in read_records(path, needed):
+        if LABEL_COLUMN not in record:
+            raise multi_label_error(f"{path}, row {place}", record[LIST_COLUMN])
+        text = record[TEXT_COLUMN]
+        if parquet and text is None:
+            text = ""
+        if not isinstance(text, str):
+            raise UsageError(
+                f"{path}: column text holds {type(text).__name__}, not strings"
+                if parquet
+                else f"{path} line {place}: text is no string"
+            )
+        yield LabelledRow(text, record[LABEL_COLUMN], place)
 
 
-def _json_lines(path: Path) -> Iterator[LabelledRow]:
-    import orjson
-
-    for number, line in enumerate(_decoded(path).split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = orjson.loads(line)
-        except orjson.JSONDecodeError:
-            raise UsageError(f"{path} line {number} is no valid JSON") from None
-        if not isinstance(row, dict):
-            raise UsageError(f"{path} line {number} is no JSON object with text and label")
-        if not {TEXT_COLUMN, LABEL_COLUMN} <= row.keys():
-            raise _missing_columns(path, row, f" line {number}")
-        if not isinstance(row[TEXT_COLUMN], str):
-            raise UsageError(f"{path} line {number}: text is no string")
-        yield LabelledRow(row[TEXT_COLUMN], row[LABEL_COLUMN], number)
-
-
-def _parquet(path: Path) -> tuple[tuple[LabelledRow, ...], tuple[str, ...] | None]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        schema = pq.read_schema(path)
-        if not {TEXT_COLUMN, LABEL_COLUMN} <= set(schema.names):
-            raise _missing_columns(path, schema.names)
-        table = pq.read_table(path, columns=[TEXT_COLUMN, LABEL_COLUMN])
-    except pa.ArrowInvalid:
-        raise UsageError(f"{path} is no valid Parquet file") from None
-    texts = table.column(TEXT_COLUMN).to_pylist()
-    labels = table.column(LABEL_COLUMN).to_pylist()
-    rows = []
-    for number, (text, label) in enumerate(zip(texts, labels, strict=True), start=1):
-        if text is not None and not isinstance(text, str):
-            raise UsageError(f"{path}: column text holds {type(text).__name__}, not strings")
-        rows.append(LabelledRow(text or "", label, number))
-    return tuple(rows), _class_names(schema.metadata or {})
+def _suffice(names: Collection[str]) -> bool:
+    # A table with `labels` alone is told from one without any: it is a multi-label one.
+    return TEXT_COLUMN in names and (LABEL_COLUMN in names or LIST_COLUMN in names)
 
 
 def _class_names(metadata: dict[bytes, bytes]) -> tuple[str, ...] | None:
@@ -150,12 +102,8 @@ def _class_names(metadata: dict[bytes, bytes]) -> tuple[str, ...] | None:
     import orjson
 
     try:
-        features = orjson.loads(metadata[b"huggingface"])["info"]["features"]
-        return tuple(str(name) for name in features[LABEL_COLUMN]["names"])
+        features: Any = orjson.loads(metadata[b"huggingface"])["info"]["features"]
+        names: Sequence[object] = features[LABEL_COLUMN]["names"]
+        return tuple(str(name) for name in names)
     except (KeyError, TypeError, orjson.JSONDecodeError):
         return None
-
-
-def _missing_columns(path: Path, columns: Iterable[str], where: str = "") -> UsageError:
-    found = ", ".join(str(column)[:40] for column in list(columns)[:20]) or "none"
-    return UsageError(f"{path}{where} needs the columns text and label, it has: {found}")

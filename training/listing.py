@@ -10,6 +10,7 @@ from db.registry.artifacts import ArtifactStore
 from db.registry.events import Event, last_refusals, list_events
 from db.registry.versions import Version, list_versions
 from db.store import Store
+from worker.base_checks import base_damage
 
 #: What stands where a version says nothing.
 NOT_STATED = "not stated"
@@ -68,6 +69,8 @@ def damage(version: Version, artifacts: ArtifactStore) -> list[str]:
             artifacts.verified(location, hashes)
         except RegistryError as error:
             found.append(f"{kind}: {one_line(error)}")
+    if version.state == "ready" and (wrong := base_damage(version)):
+        found.append(f"base: {wrong}")
     return found
 
 

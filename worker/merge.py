@@ -17,6 +17,7 @@ from db.registry.names import parse_ref
 from db.registry.versions import Version, resolve, set_merged
 from db.settings import get_settings
 from db.store import Store, open_store
+from worker.base_checks import check_base
 from worker.bases import BaseModelFiles, resolve_base
 
 #: What a plain `transformers.pipeline` needs beside tokenizer.json, where the base has it.
@@ -85,12 +86,7 @@ def write_merged(artifacts: ArtifactStore, version: Version, folder: Path) -> No
     """
     adapter = artifacts.verified(version.adapter, version.adapter_sha256)
     base = resolve_base(version.base, version.base_revision)
-    for name, expected in version.base_sha256.items():
-        if base.sha256.get(name) != expected:
-            raise RegistryError(
-                f"base {version.base} has another {name} than model {version} was fitted on; "
-                "install the base that its model card names"
-            )
+    check_base(base, version)
     merge_adapter(adapter, base, version.labels, folder, name=str(version))
 
 
