@@ -17,3 +17,13 @@ def escaped_raw(text: str, limit: int = REJECT_RAW_CHARACTERS) -> str:
     """
     safe = text[:limit].replace("\x00", "\\x00").encode("utf-8", "backslashreplace").decode()
     return safe[:limit]
+
+
+def text_key(text: str) -> str:
+    """Return what tells whether two texts are one: a hash of the text with plain white space."""
+    return text_hash(" ".join(text.split()))
+
+
+def is_storable(text: str) -> bool:
+    """Whether both databases can keep `text`: it has no NUL and no half of a surrogate pair."""
+    return "\x00" not in text and not any("\ud800" <= each <= "\udfff" for each in text)

@@ -3,6 +3,7 @@
 import typer
 
 from db.errors import run_command
+from training.commands.correcting import correct, corrections
 from training.commands.fit import fit_command
 from training.commands.promoting import promote, rollback, threshold
 from training.commands.pruning import prune
@@ -24,6 +25,8 @@ app.command()(promote)
 app.command()(rollback)
 app.command()(threshold)
 app.command()(prune)
+app.command()(correct)
+app.add_typer(corrections, name="corrections")
 
 
 def main() -> None:

@@ -5,21 +5,24 @@ from __future__ import annotations
 import hashlib
 import json
 import numbers
-import os
+import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from db.errors import LabelstreamError, UsageError
+from db.errors import UsageError
+from training.hub_data import SPLIT_NAMES, read_hub
 from training.label_files import SUFFIXES, LabelFile, LabelledRow, read_label_file
+from training.multi_label import holds_several, multi_label_error
+from training.store_data import parse_store_rows, read_store_rows
 
-#: The splits in their order, with the file and hub names that each is known by.
-SPLIT_NAMES: Mapping[str, tuple[str, ...]] = {
-    "train": ("train",),
-    "validation": ("val", "validation"),
-    "test": ("test",),
-}
+if TYPE_CHECKING:
+    from db.store import Store
+
+#: Kinds of characters that a label's name cannot hold: controls, halves of surrogate pairs.
+_NO_LABEL_CHARACTERS = {"Cc", "Cs"}
 
 #: Of a data set without a validation split, about one text in so many is held out for it.
 HELD_OUT_ONE_IN = 10
@@ -53,13 +56,19 @@ class LabelledData:
     notes: tuple[str, ...]
 
 
-def read_data(source: str, labels: Sequence[str] | None = None) -> LabelledData:
-    """Read a label file, a folder of train/val/test files, or a data set of the hub.
+def read_data(
+    source: str, labels: Sequence[str] | None = None, store: Store | None = None
+) -> LabelledData:
+    """Read a label file, a folder of train/val/test files, a data set of the hub, or `job:12`.
 
-    `labels` fixes the order of the label names; else a ClassLabel feature does, else they are
-    the distinct values, sorted. Raises UsageError for data that cannot be trained on.
+    `labels` fixes the order of the label names; else a ClassLabel feature does, or the version
+    that labelled the job; else they are the distinct values, sorted. The rows of a job are read
+    from `store`, by default the one of the settings. Raises UsageError for data that cannot be
+    trained on.
     """
-    files = _read_splits(source)
+    files = _read_splits(source, store)
+    for name, file in files.items():
+        _check_labels(source, name, file.rows)
     rows = {name: [row for row in file.rows if row.text.strip()] for name, file in files.items()}
     blank = sum(len(file.rows) for file in files.values()) - sum(map(len, rows.values()))
     notes = [f"{blank} rows without text were left out."] if blank else []
@@ -114,9 +123,42 @@ def label_names(values: Sequence[object], declared: Sequence[str] | None = None)
         names = tuple(str(value) for value in sorted(map(int, integers)))
     else:
         names = tuple(sorted({str(value) for value in distinct}))
+    if odd := [name for name in names if not _is_storable(name)]:
+        raise UsageError(f"label {odd[0]!r} holds control characters: clean the labels")
     if len(names) < 2:
         raise UsageError(f"only {len(names)} label in the data: at least 2 are needed")
     return names
+
+
+def with_label_order(data: LabelledData, labels: Sequence[str]) -> LabelledData:
+    """Return `data` with its label names, which must be those of `labels`, in that order."""
+    if sorted(labels) != sorted(data.labels):
+        raise ValueError(f"{data.labels} are other labels than {labels}")
+    ids = [list(labels).index(label) for label in data.labels]
+
+    def moved(split: Split) -> Split:
+        return Split(split.texts, tuple(ids[label_id] for label_id in split.label_ids))
+
+    return with_splits(
+        replace(data, labels=tuple(labels)),
+        moved(data.train),
+        moved(data.validation),
+        moved(data.test) if data.test else None,
+    )
+
+
+def with_splits(
+    data: LabelledData, train: Split, validation: Split, test: Split | None
+) -> LabelledData:
+    """Return `data` with other splits, and the fingerprint that goes with them."""
+    splits = {"train": train, "validation": validation} | ({"test": test} if test else {})
+    return replace(
+        data,
+        train=train,
+        validation=validation,
+        test=test,
+        fingerprint=fingerprint(splits, data.labels),
+    )
 
 
 def fingerprint(splits: Mapping[str, Split], labels: Sequence[str]) -> str:
@@ -150,7 +192,22 @@ def _is_plain(value: object) -> bool:
     return isinstance(value, str | numbers.Integral)
 
 
-def _read_splits(source: str) -> dict[str, LabelFile]:
+def _is_storable(name: str) -> bool:
+    return not any(unicodedata.category(each) in _NO_LABEL_CHARACTERS for each in name)
+
+
+def _check_labels(source: str, split: str, rows: Sequence[LabelledRow]) -> None:
+    for row in rows:
+        where = f"{source}, {split} row {row.place}"
+        if holds_several(row.label):
+            raise multi_label_error(where, row.label)
+        if row.label is None or row.label == "":
+            raise UsageError(f"{where} has no label: give it one, or leave the row out")
+
+
+def _read_splits(source: str, store: Store | None) -> dict[str, LabelFile]:
+    if (wanted := parse_store_rows(source)) is not None:
+        return {"train": read_store_rows(wanted, store)}
     path = Path(source).expanduser()
     if path.is_dir():
         return _read_folder(path)
@@ -159,7 +216,7 @@ def _read_splits(source: str) -> dict[str, LabelFile]:
     # A hub name is "name" or "owner/name"; anything else was meant as a path.
     if path.suffix.lower() in SUFFIXES or path.is_absolute() or source.startswith((".", "~")):
         raise UsageError(f"{source} does not exist: check --data")
-    return _read_hub(source)
+    return read_hub(source)
 
 
 def _read_folder(folder: Path) -> dict[str, LabelFile]:
@@ -180,41 +237,6 @@ def _read_folder(folder: Path) -> dict[str, LabelFile]:
         endings = ", ".join(SUFFIXES)
         raise UsageError(f"{folder} holds no train file ({endings}): name one train.*")
     return found
-
-
-def _read_hub(name: str) -> dict[str, LabelFile]:
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    import datasets
-
-    try:
-        loaded = datasets.load_dataset(name)
-    except Exception as error:  # noqa: BLE001
-        # The hub's client raises many kinds (HTTP, offline, gated, missing): one line for all.
-        raise LabelstreamError(
-            f"{name} is no file, and cannot be fetched as a data set of the hub "
-            f"({type(error).__name__}): check --data and the connection"
-        ) from None
-    found: dict[str, LabelFile] = {}
-    for split, names in SPLIT_NAMES.items():
-        for candidate in names:
-            if candidate in loaded:
-                found[split] = _from_hub(name, loaded[candidate])
-    if "train" not in found:
-        raise UsageError(f"data set {name} has no train split, it has: {', '.join(loaded)}")
-    return found
-
-
-def _from_hub(name: str, split: Iterable[Mapping[str, object]]) -> LabelFile:
-    features = getattr(split, "features", {})
-    if not {"text", "label"} <= set(features):
-        columns = ", ".join(features)
-        raise UsageError(f"data set {name} needs the columns text and label, it has: {columns}")
-    names = getattr(features["label"], "names", None)
-    rows = tuple(
-        LabelledRow(str(row["text"]), row["label"], number)
-        for number, row in enumerate(split, start=1)
-    )
-    return LabelFile(rows, tuple(names) if names else None)
 
 
 def _held_out(rows: Sequence[LabelledRow]) -> tuple[list[LabelledRow], list[LabelledRow]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from db.errors import UsageError
-from training.multi_label import LIST_COLUMN, multi_label_error
+from training.multi_label import LIST_COLUMN, holds_several, multi_label_error
 from training.table_files import (
     TABLE_SUFFIXES,
     NeededColumns,
@@ -69,7 +69,7 @@ def _text_lines(path: Path) -> Iterator[LabelledRow]:
         text, semicolon, label = line.rstrip("\r").rpartition(";")
         if not semicolon:
             raise UsageError(f"{path} line {number} has no semicolon: expected text;label")
-        yield LabelledRow(text, label, number)
+        yield LabelledRow(text, label.strip(), number)
 
 
 def _table_rows(path: Path) -> Iterator[LabelledRow]:
@@ -79,8 +79,10 @@ def _table_rows(path: Path) -> Iterator[LabelledRow]:
     )
     for place, record in read_records(path, needed):
         if LABEL_COLUMN not in record:
-            raise multi_label_error(f"{path}, row {place}", record[LIST_COLUMN])
-        text = record[TEXT_COLUMN]
+            if holds_several(record[LIST_COLUMN]):
+                raise multi_label_error(f"{path} row {place}", record[LIST_COLUMN])
+            raise UsageError(f"{path} needs {needed.said}, it has: text, {LIST_COLUMN}")
+        text, label = record[TEXT_COLUMN], record[LABEL_COLUMN]
         if parquet and text is None:
             text = ""
         if not isinstance(text, str):
@@ -89,7 +91,7 @@ def _table_rows(path: Path) -> Iterator[LabelledRow]:
                 if parquet
                 else f"{path} line {place}: text is no string"
             )
-        yield LabelledRow(text, record[LABEL_COLUMN], place)
+        yield LabelledRow(text, label.strip() if isinstance(label, str) else label, place)
 
 
 def _suffice(names: Collection[str]) -> bool:

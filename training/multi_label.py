@@ -12,6 +12,9 @@ from db.errors import UsageError
 #: The column that multi-label data sets keep their lists in.
 LIST_COLUMN = "labels"
 
+#: Text longer than this is no list of labels, and is not parsed to find out.
+MAX_LIST_CHARACTERS = 10_000
+
 #: What NumPy writes for a vector, such as `[0 1 0]`.
 _NUMBERS = re.compile(r"\[\s*(\d+\.?\s*)+\]")
 
@@ -41,7 +44,7 @@ def _is_list(label: object) -> bool:
 
 
 def _is_written_list(text: str) -> bool:
-    if not (text.startswith("[") and text.endswith("]")):
+    if not (text.startswith("[") and text.endswith("]")) or len(text) > MAX_LIST_CHARACTERS:
         return False
     for read in (json.loads, ast.literal_eval):
         try:

@@ -91,9 +91,7 @@ def _delimited(path: Path, delimiters: tuple[str, ...], needed: NeededColumns) -
     content = decoded(path)
     first_line = content.split("\n", 1)[0]
     for delimiter in delimiters:
-        header = [
-            name.strip() for name in next(csv.reader([first_line], delimiter=delimiter), [""])
-        ]
+        header = [name.strip() for name in next(csv.reader([first_line], delimiter=delimiter), [])]
         if needed.suffice(header):
             break
     else:

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from db.errors import LabelstreamError, UsageError
-from training.data import label_names, read_data
+from training.data import label_names, read_data, with_label_order
+from training.hub_data import split_rows
 from training.label_files import read_label_file
 
 EMOTION = Path(__file__).parents[3] / "shared" / "data" / "emotion"
@@ -155,6 +156,94 @@ def test_what_cannot_be_read_is_told_in_one_line(
     with pytest.raises(UsageError, match=message) as raised:
         read_data(str(path))
     assert "\n" not in str(raised.value)
+
+
+MANY = {
+    "t.jsonl": '{"text": "a", "label": ["joy", "fear"]}\n',
+    "l.jsonl": '{"text": "a", "labels": ["joy", "fear"]}\n',
+    "e.jsonl": '{"text": "a", "label": []}\n',
+    "t.csv": 'text,label\na,"[""joy"", ""fear""]"\n',
+    "python.csv": "text,label\na,\"['joy', 'fear']\"\n",
+    "numpy.csv": "text,labels\na,[0 1 0]\n",
+    "t.txt": 'a;["joy", "fear"]\n',
+}
+
+
+@pytest.mark.parametrize("name", MANY)
+def test_a_list_of_labels_a_row_is_recognised_and_refused(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(MANY[name])
+    with pytest.raises(UsageError, match="multi-label data cannot be trained on yet") as raised:
+        read_data(str(tmp_path / name))
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("column", ["label", "labels"])
+def test_lists_in_parquet_and_of_the_hub_are_refused(column: str, tmp_path: Path) -> None:
+    names = datasets.ClassLabel(names=["joy", "fear"])
+    features = datasets.Features(
+        {"text": datasets.Value("string"), column: datasets.Sequence(names)}
+    )
+    data = datasets.Dataset.from_dict({"text": ["a"], column: [[0, 1]]}, features=features)
+    with pytest.raises(UsageError, match=rf"^data set owner/name, column {column}, holds a list"):
+        split_rows("owner/name", data)
+    data.to_parquet(tmp_path / "t.parquet")
+    with pytest.raises(UsageError, match=r"row 1 holds a list of labels \(2 labels\)"):
+        read_data(str(tmp_path / "t.parquet"))
+
+
+def test_a_column_labels_without_lists_is_a_missing_column(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("text,labels\na,joy\n")
+    with pytest.raises(UsageError, match="needs the columns text and label, it has: text, labels"):
+        read_data(str(tmp_path / "t.csv"))
+
+
+ODD_LABELS = ["喜び", "très/bien", "[x]", "yes, no", "=1+1", "a: b", "<b>&", "🙂", "100 %", "null"]
+
+
+@pytest.mark.parametrize("ending", ["txt", "csv", "jsonl", "parquet"])
+@pytest.mark.parametrize(
+    "labels", [["はい", "いいえ"], ODD_LABELS, [f"l{n:02}" for n in range(28)]]
+)
+def test_labels_of_any_number_and_script(labels: list[str], ending: str, tmp_path: Path) -> None:
+    rows = [(f"text {n}", labels[n % len(labels)]) for n in range(4 * len(labels))]
+    for split in ("train", "val"):
+        path = tmp_path / f"{split}.{ending}"
+        table = pa.table({"text": [row[0] for row in rows], "label": [row[1] for row in rows]})
+        if ending == "parquet":
+            pq.write_table(table, path)
+        elif ending == "csv":
+            table.to_pandas().to_csv(path, index=False)
+        elif ending == "jsonl":
+            table.to_pandas().to_json(path, orient="records", lines=True)
+        else:
+            path.write_text("".join(f"{text};{label}\n" for text, label in rows))
+    data = read_data(str(tmp_path))
+    assert data.labels == tuple(sorted(labels))
+    found = [data.labels[label_id] for label_id in data.validation.label_ids]
+    assert list(zip(data.validation.texts, found, strict=True)) == rows
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"text": "a", "label": null}', "train row 1 has no label"),
+        ('{"text": "a", "label": "  "}', "train row 1 has no label"),
+        ('{"text": "a", "label": "x\\u0000"}', r"label 'x\\x00' holds control characters"),
+    ],
+)
+def test_what_is_no_label_is_told(content: str, message: str, tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        (tmp_path / f"{split}.jsonl").write_text(content + '\n{"text": "b", "label": "joy"}\n')
+    with pytest.raises(UsageError, match=message):
+        read_data(str(tmp_path))
+
+
+def test_the_order_of_the_labels_can_be_changed(tmp_path: Path) -> None:
+    write_splits(tmp_path, train="a;joy\nb;fear\n", val="c;joy\n", test="d;fear\n")
+    data = with_label_order(read_data(str(tmp_path)), ["joy", "fear"])
+    assert data == read_data(str(tmp_path), ["joy", "fear"])
+    with pytest.raises(ValueError, match="are other labels than"):
+        with_label_order(data, ["joy", "love"])
 
 
 def test_objects_as_labels_in_a_file_are_refused(tmp_path: Path) -> None:
