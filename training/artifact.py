@@ -10,11 +10,12 @@ from importlib.metadata import version
 from pathlib import Path
 
 from db.errors import UsageError
+from db.settings import Settings, get_settings
 from training.data import LabelledData, Split
 from training.fit import Fit
-from training.metrics import Metrics
+from training.measuring import Measured, evaluation_record, measure_candidate
 from training.model_card import model_card
-from worker.adapters import METADATA_FILE
+from worker.adapters import METADATA_FILE, described_version
 
 #: The version of labelstream.json's layout.
 FORMAT_VERSION = 1
@@ -32,6 +33,8 @@ class Provenance:
     license: str
     language: str
     notes: tuple[str, ...] = ()
+    #: The version that this one is to follow.
+    parent_version: int | None = None
 
 
 def check_out(out: Path) -> None:
@@ -40,30 +43,54 @@ def check_out(out: Path) -> None:
         raise UsageError(f"{out} exists and is not empty: give another --out, or remove it")
 
 
-def write_adapter(fit: Fit, data: LabelledData, provenance: Provenance, out: Path) -> None:
-    """Write the adapter folder `out` (made if absent).
+def write_adapter(
+    fit: Fit,
+    data: LabelledData,
+    provenance: Provenance,
+    out: Path,
+    settings: Settings | None = None,
+) -> Measured:
+    """Write the adapter folder `out` (made if absent), measured by the engine of the settings.
 
     Files: adapter_model.safetensors, adapter_config.json, config.json (id2label and label2id),
     labelstream.json, README.md. Raises UsageError when the folder cannot be written.
     """
-    described = metadata(fit, data, provenance)
+    try:
+        _save(fit, out)
+        described = described_version(metadata(fit, data, provenance), provenance.model, "", {})
+        measured = measure_candidate(out, described, data, settings or get_settings())
+        content = {**metadata(fit, data, provenance), **_measured(measured)}
+        _write(out / METADATA_FILE, _pretty(content))
+        _write(out / "README.md", model_card(content))
+    except OSError as error:
+        raise UsageError(f"cannot write the adapter to {out}: {error.strerror or error}") from None
+    return measured
+
+
+def _save(fit: Fit, out: Path) -> None:
     config = json.loads(fit.model.config.to_json_string())
     # A local path: the base is named in the adapter's configuration.
     config.pop("_name_or_path", None)
     config["architectures"] = [type(fit.model.get_base_model()).__name__]
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        # "auto" would ask the hub whether the base's vocabulary was changed.
-        fit.model.save_pretrained(str(out), save_embedding_layers=False)
-        _write(out / "config.json", _pretty(config))
-        _write(out / METADATA_FILE, _pretty(described))
-        _write(out / "README.md", model_card(described))
-    except OSError as error:
-        raise UsageError(f"cannot write the adapter to {out}: {error.strerror or error}") from None
+    out.mkdir(parents=True, exist_ok=True)
+    # "auto" would ask the hub whether the base's vocabulary was changed.
+    fit.model.save_pretrained(str(out), save_embedding_layers=False)
+    _write(out / "config.json", _pretty(config))
+
+
+def _measured(measured: Measured) -> dict[str, object]:
+    return {
+        "metrics": {
+            "validation": evaluation_record(measured.validation),
+            "test": evaluation_record(measured.test) if measured.test else None,
+        },
+        "temperature": {measured.engine: measured.temperature},
+        "reference": measured.reference,
+    }
 
 
 def metadata(fit: Fit, data: LabelledData, provenance: Provenance) -> dict[str, object]:
-    """Return everything known about a fit, as labelstream.json holds it."""
+    """Return what is known of a fit before it is measured, as labelstream.json holds it."""
     import torch
 
     hyper_parameters = asdict(fit.config)
@@ -97,10 +124,8 @@ def metadata(fit: Fit, data: LabelledData, provenance: Provenance) -> dict[str, 
             }
             for epoch in fit.epochs
         ],
-        "metrics": {
-            "validation": metrics_record(fit.chosen.validation),
-            "test": metrics_record(fit.test) if fit.test else None,
-        },
+        "metrics": {},
+        "parent_version": provenance.parent_version,
         "data": {
             "name": provenance.data_name,
             "fingerprint": data.fingerprint,
@@ -115,25 +140,6 @@ def metadata(fit: Fit, data: LabelledData, provenance: Provenance) -> dict[str, 
         "threads": torch.get_num_threads(),
         "seconds": round(fit.seconds, 1),
         "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-
-
-def metrics_record(metrics: Metrics) -> dict[str, object]:
-    """Return metrics as JSON holds them: rows, accuracy, macro_f1, per_class by label, confusion."""
-    return {
-        "rows": metrics.rows,
-        "accuracy": metrics.accuracy,
-        "macro_f1": metrics.macro_f1,
-        "per_class": {
-            one.label: {
-                "precision": one.precision,
-                "recall": one.recall,
-                "f1": one.f1,
-                "support": one.support,
-            }
-            for one in metrics.per_class
-        },
-        "confusion": [list(row) for row in metrics.confusion],
     }
 
 

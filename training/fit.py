@@ -37,17 +37,13 @@ SAVE_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """A finished fit: the adapted model at its chosen epoch, and how it got there.
-
-    `test` was measured once, after the choice; None if the data has no test split.
-    """
+    """A finished fit: the adapted model at its chosen epoch, and how it got there."""
 
     model: PeftModel
     config: FitConfig
     base: BaseModelFiles
     epochs: tuple[Epoch, ...]
     chosen: Epoch
-    test: Metrics | None
     target_modules: tuple[str, ...]
     device: str
     #: Of all epochs together, also where the fit was resumed.
@@ -169,19 +165,14 @@ def fit(
             state.save(captured(progress, average, optimizer))
         on_epoch(epoch)
 
-    # The chosen epoch's weights, and the one look at the test split.
+    # The chosen epoch's weights. The test split is looked at later, and once.
     average.put(progress.best)
-    test = None
-    if data.test is not None:
-        test_ids = tokenise(tokenizer_file, data.test.texts, config.max_length)
-        test = evaluate(model, test_ids, data.test, data.labels)
     return Fit(
         model=model,
         config=config,
         base=base,
         epochs=tuple(progress.epochs),
         chosen=chosen_epoch(progress.epochs),
-        test=test,
         target_modules=target_modules,
         device=device,
         seconds=sum(epoch.seconds for epoch in progress.epochs),

@@ -1,4 +1,4 @@
-"""From labelled data to a registered version: fit, write, register."""
+"""From labelled data to a registered version: fit, write, measure, register."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from training.data import LabelledData
 from training.fit import Fit, fit
 from training.fit_config import FitConfig
 from training.fit_state import FitStateFile
+from training.measuring import Measured
 from training.progress import FitProgress
 from training.registering import register
 
@@ -24,9 +25,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Made:
-    """A finished fit; `version` is None where it was not registered."""
+    """A finished fit and its worth; `version` is None where it was not registered."""
 
     fit: Fit
+    measured: Measured
     version: Version | None
 
 
@@ -50,11 +52,11 @@ def make_version(
         with FitProgress(data, config) as progress:
             finished = fit(data, config, progress.step, progress.epoch, state=state, resume=resume)
         folder = out or Path(stack.enter_context(tempfile.TemporaryDirectory())) / "adapter"
-        write_adapter(finished, data, provenance, folder)
+        measured = write_adapter(finished, data, provenance, folder)
         version = None
         if registry is not None:
             store, artifacts = registry
             version = register(store, artifacts, folder, provenance.model, why=why)
         if state is not None:
             state.discard()
-        return Made(finished, version)
+        return Made(finished, measured, version)

@@ -121,7 +121,26 @@ def _metrics(title: str, labels: Sequence[str], measured: Mapping[str, Any]) -> 
     return (
         f"## {title}\n\n"
         f"{measured['rows']:,} rows: accuracy {measured['accuracy']:.4f}, "
-        f"macro-F1 {measured['macro_f1']:.4f}.\n\n{classes}\n\n{confusion}"
+        f"macro-F1 {measured['macro_f1']:.4f}{_calibration(measured)}.\n\n{classes}\n\n{confusion}"
+    )
+
+
+def _calibration(measured: Mapping[str, Any]) -> str:
+    if "ece_calibrated" not in measured:
+        return ""
+    return (
+        f", log loss {measured['log_loss_calibrated']:.4f} ({measured['log_loss']:.4f} without "
+        f"temperature), expected calibration error {measured['ece_calibrated']:.4f} "
+        f"({measured['ece']:.4f} without)"
+    )
+
+
+def _confidence(measured: Mapping[str, Any]) -> str:
+    if "ece_calibrated" not in measured:
+        return "The confidence is the model's softmax, not a calibrated probability."
+    return (
+        f"The confidence is the softmax of the logits divided by {measured['temperature']:.3f}, "
+        "fitted on validation: a probability for texts like these, and for no others."
     )
 
 
@@ -139,7 +158,7 @@ def _limits(metadata: Mapping[str, Any]) -> str:
         f"Texts are cut to {metadata['max_length']} tokens.",
         f"The standard error of the accuracy is {error:.3f}.",
         "Data from elsewhere, in another style or language, will be labelled less well.",
-        "The confidence is the model's softmax, not a calibrated probability.",
+        _confidence(measured),
     ]
     if weak:
         limits.insert(1, f"Weakest labels: {', '.join(weak)}.")

@@ -9,7 +9,7 @@ from db.registry.orphans import sweep_orphans
 from db.registry.versions import Version, add_first_version, add_version
 from db.store import Store
 from training.user import current_user
-from worker.adapters import described_version
+from worker.adapters import read_version
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ def register(
         log.info("%s folders of the registry belonged to nothing and were removed", len(orphans))
     location, hashes = artifacts.publish(adapter)
     try:
-        new = described_version(adapter, model, location, hashes)
+        new = read_version(adapter, model, location, hashes)
     except BaseException:
         artifacts.discard(location)
         raise

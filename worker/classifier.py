@@ -114,6 +114,14 @@ class Classifier:
         parts.extend(_finished(future) for future in waiting)
         return np.concatenate(parts)
 
+    def tokens(self, texts: Sequence[str]) -> list[int]:
+        """Return how many tokens the model reads of each text."""
+        lengths: list[int] = []
+        for start in range(0, len(texts), _TEXTS_AT_ONCE):
+            rows = self._binding.encode(list(texts[start : start + _TEXTS_AT_ONCE]))
+            lengths += rows.lengths.tolist()
+        return lengths
+
     def close(self) -> None:
         """Let go of the model; the classifier is of no use afterwards."""
         self._binding.release()

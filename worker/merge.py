@@ -7,6 +7,7 @@ made from a verified adapter and a verified base, hashed, and recorded with the 
 import os
 import shutil
 import tempfile
+import warnings
 from pathlib import Path
 
 import typer
@@ -148,7 +149,10 @@ def _save_merged(base: Path, adapter: Path, labels: tuple[str, ...], folder: Pat
         use_safetensors=True,
         trust_remote_code=False,
     )
-    adapted = PeftModel.from_pretrained(bare, str(adapter))
+    with warnings.catch_warnings():
+        # PEFT still asks transformers by a deprecated name.
+        warnings.simplefilter("ignore", FutureWarning)
+        adapted = PeftModel.from_pretrained(bare, str(adapter))
     with safe_open(adapter / _WEIGHTS, framework="numpy") as tensors:
         given = set(tensors.keys())
     # PEFT passes over weights that have no place, and leaves places without weights as they are.

@@ -175,19 +175,18 @@ def _report(
     out: Path | None,
     as_json: bool,
 ) -> None:
-    from training.artifact import metrics_record
+    from training.measuring import evaluation_record
 
-    fit, version = made.fit, made.version
-    split, metrics = ("test", fit.test) if fit.test else ("validation", fit.chosen.validation)
+    fit, version, best = made.fit, made.version, made.measured.best
     if as_json:
         print_json(
             {
                 "model": provenance.model,
                 "version": version.version if version else None,
-                "split": split,
-                **metrics_record(metrics),
+                "split": best.split,
+                **evaluation_record(best),
                 "epoch": fit.chosen.number,
-                "validation_macro_f1": fit.chosen.validation.macro_f1,
+                "validation_macro_f1": made.measured.validation.metrics.macro_f1,
                 "base": fit.base.name,
                 "license": provenance.license,
                 "seconds": round(fit.seconds, 1),
@@ -197,6 +196,7 @@ def _report(
         return
     places = " and ".join(str(place) for place in (version, out) if place is not None)
     typer.echo(
-        f"{places}: epoch {fit.chosen.number} of {len(fit.epochs)}, {split} accuracy "
-        f"{metrics.accuracy:.4f}, macro-F1 {metrics.macro_f1:.4f}; terms: {provenance.license}"
+        f"{places}: epoch {fit.chosen.number} of {len(fit.epochs)}, {best.split} "
+        f"accuracy {best.metrics.accuracy:.4f}, macro-F1 {best.metrics.macro_f1:.4f}, calibration "
+        f"error {best.ece_calibrated:.4f}; terms: {provenance.license}"
     )

@@ -8,7 +8,7 @@ from db.registry.artifacts import ArtifactStore
 from db.registry.names import DEFAULT_ALIAS
 from db.registry.versions import add_first_version, list_versions
 from db.store import Store
-from worker.adapters import described_version
+from worker.adapters import read_version
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ def ensure_starter(store: Store, artifacts: ArtifactStore) -> None:
     location, hashes = artifacts.publish(ADAPTER)
     registered = None
     try:
-        starter = described_version(ADAPTER, STARTER_MODEL, location, hashes)
+        starter = read_version(ADAPTER, STARTER_MODEL, location, hashes)
         registered = add_first_version(
             store,
             starter,

@@ -1,0 +1,151 @@
+"""What a version is worth on labelled texts, by the very classifier and engine that serve."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from db.errors import JobFailed, UsageError
+from db.registry.versions import NewVersion, Version
+from training.calibration import (
+    Bin,
+    calibration_error,
+    fit_temperature,
+    log_loss,
+    reliability,
+)
+from training.data import LabelledData, Split
+from training.metrics import Metrics, measure
+from worker.bases import resolve_base
+from worker.classifier import Classifier
+from worker.engines import NEEDS_NO_MODEL, choose_engine, make_engine
+from worker.merge import merge_adapter
+
+if TYPE_CHECKING:
+    from db.settings import Settings
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How a version did on a split, with one engine, before and after its temperature."""
+
+    split: str
+    engine: str
+    metrics: Metrics
+    #: Of the logits as they are; ECE over 15 bins.
+    log_loss: float
+    ece: float
+    #: Of the logits divided by the temperature.
+    temperature: float
+    log_loss_calibrated: float
+    ece_calibrated: float
+    bins: tuple[Bin, ...]
+    bins_calibrated: tuple[Bin, ...]
+    #: float32 [rows, labels], in the order of the split.
+    logits: npt.NDArray[np.float32]
+
+    @property
+    def predicted(self) -> npt.NDArray[np.int64]:
+        """The label id of each row, int64 [rows]."""
+        found: npt.NDArray[np.int64] = self.logits.argmax(axis=1)
+        return found
+
+
+@contextmanager
+def candidate(adapter: Path, described: NewVersion, settings: Settings) -> Iterator[Classifier]:
+    """Give the classifier of an adapter that is not registered, merged as the worker merges it."""
+    name = _engine(settings)
+    version = Version(
+        **{field: getattr(described, field) for field in NewVersion.__dataclass_fields__}
+    )
+    with tempfile.TemporaryDirectory(prefix="labelstream-merge-") as folder:
+        base = resolve_base(version.base, version.base_revision)
+        merge_adapter(adapter, base, version.labels, Path(folder), name=version.model)
+        engine = make_engine(name, Path(folder), version, settings.device)
+        with Classifier(version, engine) as classifier:
+            yield classifier
+
+
+@contextmanager
+def registered(model: str, settings: Settings) -> Iterator[Classifier]:
+    """Give the classifier of a registered version, as the worker loads it."""
+    _engine(settings)
+    with Classifier.load(model, settings=settings) as classifier:
+        yield classifier
+
+
+def _engine(settings: Settings) -> str:
+    name = choose_engine(settings.engine)
+    if name in NEEDS_NO_MODEL:
+        raise UsageError(
+            f"engine {name} computes with no model, so there is nothing to measure: "
+            "set LABELSTREAM_ENGINE=auto"
+        )
+    return name
+
+
+def evaluate(
+    classifier: Classifier, data: LabelledData, split: str, temperature: float | None = None
+) -> Evaluation:
+    """Measure `classifier` on the split of `data` called train, validation or test.
+
+    Without `temperature`, the one that the version has for this engine counts. The data's labels
+    are matched by name. Raises `UsageError` for a label that the version does not know, JobFailed
+    if the engine fails on a text.
+    """
+    rows = named_split(data, split)
+    truth = matched_labels(data, rows, classifier)
+    logits = classifier.logits(rows.texts)
+    if not np.isfinite(logits).all():
+        failed = int((~np.isfinite(logits).all(axis=1)).sum())
+        raise JobFailed(f"the engine gave no usable logits for {failed} texts of {data.name}")
+    if temperature is None:
+        temperature = classifier.version.temperature.get(classifier.engine, 1.0)
+    bins = reliability(logits, truth)
+    calibrated = reliability(logits, truth, temperature)
+    return Evaluation(
+        split=split,
+        engine=classifier.engine,
+        metrics=measure(truth, logits.argmax(axis=1).tolist(), classifier.labels),
+        log_loss=log_loss(logits, truth),
+        ece=calibration_error(bins),
+        temperature=temperature,
+        log_loss_calibrated=log_loss(logits, truth, temperature),
+        ece_calibrated=calibration_error(calibrated),
+        bins=tuple(bins),
+        bins_calibrated=tuple(calibrated),
+        logits=logits,
+    )
+
+
+def calibrated(classifier: Classifier, data: LabelledData) -> float:
+    """Return the temperature for this classifier's engine, fitted on the validation split."""
+    truth = matched_labels(data, data.validation, classifier)
+    return fit_temperature(classifier.logits(data.validation.texts), truth)
+
+
+def named_split(data: LabelledData, name: str) -> Split:
+    """Return the split of that name; raises `UsageError` if the data has none."""
+    found: Split | None = getattr(data, name)
+    if found is None:
+        raise UsageError(f"{data.name} has no {name} split")
+    return found
+
+
+def matched_labels(data: LabelledData, split: Split, classifier: Classifier) -> list[int]:
+    """Return the rows' label ids as the classifier numbers them; `UsageError` for a foreign label."""
+    ids = {label: i for i, label in enumerate(classifier.labels)}
+    used = {data.labels[label_id] for label_id in set(split.label_ids)}
+    if foreign := sorted(used - ids.keys()):
+        raise UsageError(
+            f"{data.name} has the label {foreign[0]!r}, which {classifier.version} does not know: "
+            f"its labels are {', '.join(classifier.labels)}"
+        )
+    return [ids[data.labels[label_id]] for label_id in split.label_ids]
