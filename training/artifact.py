@@ -8,17 +8,18 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from db.errors import UsageError
 from db.settings import Settings, get_settings
 from training.data import LabelledData, Split
+from training.describing import FORMAT_VERSION, measure_into, pretty, writing
 from training.fit import Fit
-from training.measuring import Measured, evaluation_record, measure_candidate
+from training.measuring import Measured
 from training.model_card import model_card
-from worker.adapters import METADATA_FILE, described_version
 
-#: The version of labelstream.json's layout.
-FORMAT_VERSION = 1
+if TYPE_CHECKING:
+    from db.registry.versions import Version
 
 #: Libraries whose versions decide what a fit gives.
 RECORDED_LIBRARIES = ("torch", "transformers", "peft", "tokenizers", "safetensors", "numpy")
@@ -49,21 +50,24 @@ def write_adapter(
     provenance: Provenance,
     out: Path,
     settings: Settings | None = None,
+    *,
+    champion: Version | None = None,
+    mistakes: bool = True,
 ) -> Measured:
     """Write the adapter folder `out` (made if absent), measured by the engine of the settings.
 
     Files: adapter_model.safetensors, adapter_config.json, config.json (id2label and label2id),
-    labelstream.json, README.md. Raises UsageError when the folder cannot be written.
+    labelstream.json, README.md, report.html. `champion` is the version to compare it with;
+    without `mistakes` no file holds a text of the data. Raises UsageError when the folder cannot
+    be written.
     """
-    try:
+    content = metadata(fit, data, provenance)
+    with writing(out):
         _save(fit, out)
-        described = described_version(metadata(fit, data, provenance), provenance.model, "", {})
-        measured = measure_candidate(out, described, data, settings or get_settings())
-        content = {**metadata(fit, data, provenance), **_measured(measured)}
-        _write(out / METADATA_FILE, _pretty(content))
-        _write(out / "README.md", model_card(content))
-    except OSError as error:
-        raise UsageError(f"cannot write the adapter to {out}: {error.strerror or error}") from None
+        measured = measure_into(
+            content, out, data, settings or get_settings(), champion=champion, mistakes=mistakes
+        )
+        (out / "README.md").write_text(model_card(content), encoding="utf-8")
     return measured
 
 
@@ -75,21 +79,10 @@ def _save(fit: Fit, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     # "auto" would ask the hub whether the base's vocabulary was changed.
     fit.model.save_pretrained(str(out), save_embedding_layers=False)
-    _write(out / "config.json", _pretty(config))
+    (out / "config.json").write_text(pretty(config), encoding="utf-8")
 
 
-def _measured(measured: Measured) -> dict[str, object]:
-    return {
-        "metrics": {
-            "validation": evaluation_record(measured.validation),
-            "test": evaluation_record(measured.test) if measured.test else None,
-        },
-        "temperature": {measured.engine: measured.temperature},
-        "reference": measured.reference,
-    }
-
-
-def metadata(fit: Fit, data: LabelledData, provenance: Provenance) -> dict[str, object]:
+def metadata(fit: Fit, data: LabelledData, provenance: Provenance) -> dict[str, Any]:
     """Return what is known of a fit before it is measured, as labelstream.json holds it."""
     import torch
 
@@ -146,11 +139,3 @@ def metadata(fit: Fit, data: LabelledData, provenance: Provenance) -> dict[str, 
 def _label_counts(split: Split, labels: tuple[str, ...]) -> dict[str, int]:
     counts = Counter(split.label_ids)
     return {label: counts[i] for i, label in enumerate(labels)}
-
-
-def _pretty(content: object) -> str:
-    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-
-
-def _write(path: Path, content: str) -> None:
-    path.write_text(content, encoding="utf-8")

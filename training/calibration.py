@@ -14,7 +14,7 @@ from worker.predictions import probabilities
 #: Networks", 2017.
 BINS = 15
 
-#: Temperatures that are tried: outside of these the logits themselves are wrong.
+#: Temperatures that are tried: outside of these the logits themselves are of no use.
 LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE = 0.05, 20.0
 
 #: Width of the last interval, as a logarithm: four digits of the temperature.
@@ -36,25 +36,28 @@ class Bin:
 
 def log_loss(logits: Logits, truth: Sequence[int], temperature: float = 1.0) -> float:
     """Return the mean of -ln p(true label) over float32 [rows, labels] logits / temperature."""
-    scaled = logits.astype(np.float64) / temperature
-    scaled -= scaled.max(axis=1, keepdims=True)
-    normaliser = np.log(np.exp(scaled).sum(axis=1))
-    return float((normaliser - scaled[np.arange(len(truth)), np.asarray(truth)]).mean())
+    surprise = _surprises(logits, temperature)
+    return float(surprise[np.arange(len(truth)), np.asarray(truth)].mean())
 
 
 def fit_temperature(logits: Logits, truth: Sequence[int]) -> float:
     """Return the temperature of lowest log loss: what the logits are divided by when serving.
 
-    The loss is convex in 1 / temperature, so along its logarithm it falls and then rises: a
-    golden-section search finds the bottom. Of logits that are never wrong there is none, and the
-    lowest temperature is returned.
+    The truth counts 1 - 1 / (rows + 2), the other labels share the rest, as in Platt,
+    "Probabilistic Outputs for Support Vector Machines", 1999: a few rows that are all right prove
+    no certainty. The loss is convex in 1 / temperature, so along its logarithm it falls and then
+    rises: a golden-section search finds the bottom.
     """
-    low, high = np.log(LOWEST_TEMPERATURE), np.log(HIGHEST_TEMPERATURE)
-    golden = (np.sqrt(5) - 1) / 2
+    rows, labels = logits.shape
+    doubt = 1 / (rows + 2)
+    target = np.full((rows, labels), doubt / (labels - 1))
+    target[np.arange(rows), np.asarray(truth)] = 1 - doubt
 
     def loss(at: float) -> float:
-        return log_loss(logits, truth, float(np.exp(at)))
+        return float((target * _surprises(logits, float(np.exp(at)))).sum())
 
+    low, high = np.log(LOWEST_TEMPERATURE), np.log(HIGHEST_TEMPERATURE)
+    golden = (np.sqrt(5) - 1) / 2
     left, right = high - golden * (high - low), low + golden * (high - low)
     loss_left, loss_right = loss(left), loss(right)
     while high - low > _PRECISION:
@@ -67,6 +70,14 @@ def fit_temperature(logits: Logits, truth: Sequence[int]) -> float:
             right = low + golden * (high - low)
             loss_right = loss(right)
     return float(np.exp((low + high) / 2))
+
+
+def _surprises(logits: Logits, temperature: float) -> npt.NDArray[np.float64]:
+    """Return -ln p of every label of every row."""
+    scaled = logits.astype(np.float64) / temperature
+    scaled -= scaled.max(axis=1, keepdims=True)
+    surprises: npt.NDArray[np.float64] = np.log(np.exp(scaled).sum(axis=1, keepdims=True)) - scaled
+    return surprises
 
 
 def reliability(

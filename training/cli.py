@@ -3,10 +3,13 @@
 import typer
 
 from db.errors import run_command
+from training.commands.comparing import compare
 from training.commands.correcting import correct, corrections
+from training.commands.evaluating import evaluate
 from training.commands.fit import fit_command
 from training.commands.promoting import promote, rollback, threshold
 from training.commands.pruning import prune
+from training.commands.retrain import retrain
 from training.commands.versions import show, versions
 
 app = typer.Typer(
@@ -19,6 +22,9 @@ app = typer.Typer(
 )
 
 app.command("fit")(fit_command)
+app.command()(retrain)
+app.command()(evaluate)
+app.command()(compare)
 app.command()(versions)
 app.command()(show)
 app.command()(promote)

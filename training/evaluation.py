@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,7 @@ from training.calibration import (
     reliability,
 )
 from training.data import LabelledData, Split
-from training.metrics import Metrics, measure
+from training.metrics import Metrics, measure, metrics_record
 from worker.bases import resolve_base
 from worker.classifier import Classifier
 from worker.engines import NEEDS_NO_MODEL, choose_engine, make_engine
@@ -48,14 +48,20 @@ class Evaluation:
     ece_calibrated: float
     bins: tuple[Bin, ...]
     bins_calibrated: tuple[Bin, ...]
-    #: float32 [rows, labels], in the order of the split.
+    #: float32 [rows, labels] and int64 [rows], in the order of the split; ids as the version has.
     logits: npt.NDArray[np.float32]
+    truth: npt.NDArray[np.int64]
 
     @property
     def predicted(self) -> npt.NDArray[np.int64]:
         """The label id of each row, int64 [rows]."""
         found: npt.NDArray[np.int64] = self.logits.argmax(axis=1)
         return found
+
+    @property
+    def right(self) -> npt.NDArray[np.bool_]:
+        """Whether each row's label is the true one, bool [rows]."""
+        return np.equal(self.predicted, self.truth)
 
 
 @contextmanager
@@ -94,7 +100,7 @@ def _engine(settings: Settings) -> str:
 def evaluate(
     classifier: Classifier, data: LabelledData, split: str, temperature: float | None = None
 ) -> Evaluation:
-    """Measure `classifier` on the split of `data` called train, validation or test.
+    """Measure `classifier` on the split of `data` called train, validation, test or all.
 
     Without `temperature`, the one that the version has for this engine counts. The data's labels
     are matched by name. Raises `UsageError` for a label that the version does not know, JobFailed
@@ -122,7 +128,21 @@ def evaluate(
         bins=tuple(bins),
         bins_calibrated=tuple(calibrated),
         logits=logits,
+        truth=np.asarray(truth),
     )
+
+
+def evaluation_record(evaluation: Evaluation) -> dict[str, Any]:
+    """Return an evaluation as JSON holds it: `metrics_record`, log loss and ECE."""
+    return {
+        **metrics_record(evaluation.metrics),
+        "log_loss": evaluation.log_loss,
+        "ece": evaluation.ece,
+        "temperature": evaluation.temperature,
+        "log_loss_calibrated": evaluation.log_loss_calibrated,
+        "ece_calibrated": evaluation.ece_calibrated,
+        "engine": evaluation.engine,
+    }
 
 
 def calibrated(classifier: Classifier, data: LabelledData) -> float:
@@ -132,10 +152,16 @@ def calibrated(classifier: Classifier, data: LabelledData) -> float:
 
 
 def named_split(data: LabelledData, name: str) -> Split:
-    """Return the split of that name; raises `UsageError` if the data has none."""
+    """Return the split train, validation, test or all; raises `UsageError` if there is none."""
+    if name == "all":
+        every = [each for each in (data.train, data.validation, data.test) if each is not None]
+        return Split(
+            tuple(text for each in every for text in each.texts),
+            tuple(label for each in every for label in each.label_ids),
+        )
     found: Split | None = getattr(data, name)
     if found is None:
-        raise UsageError(f"{data.name} has no {name} split")
+        raise UsageError(f"{data.name} has no {name} split: see --split")
     return found
 
 

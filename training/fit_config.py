@@ -1,7 +1,8 @@
 """The numbers of the training recipe, and where each comes from."""
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal
 
 from worker.bases import STARTER_BASE
 
@@ -44,3 +45,16 @@ class FitConfig:
     #: Token ids a text is cut to.
     max_length: int = 128
     seed: int = 42
+
+
+def recorded_config(described: Mapping[str, Any]) -> FitConfig:
+    """Return the recipe that the content of a labelstream.json tells of.
+
+    What it does not tell, as of a model that was made elsewhere, is as usual.
+    """
+    told: dict[str, Any] = {**described.get("hyper_parameters", {}), **described}
+    known = {each.name: told[each.name] for each in fields(FitConfig) if each.name in told}
+    modules = tuple(known.get("target_modules", ()))
+    # PEFT's word for all of them is no layer's name.
+    known["target_modules"] = () if modules == ("all-linear",) else modules
+    return FitConfig(**known)

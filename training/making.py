@@ -1,4 +1,4 @@
-"""From labelled data to a registered version: fit, write, measure, register."""
+"""From labelled data to a registered version: fit, write, measure, register, pass the gate."""
 
 from __future__ import annotations
 
@@ -13,23 +13,28 @@ from training.data import LabelledData
 from training.fit import Fit, fit
 from training.fit_config import FitConfig
 from training.fit_state import FitStateFile
+from training.gate import Decision, Gate
 from training.measuring import Measured
 from training.progress import FitProgress
 from training.registering import register
+from training.user import current_user
 
 if TYPE_CHECKING:
-    from db.registry.artifacts import ArtifactStore
     from db.registry.versions import Version
-    from db.store import Store
+    from training.registry import Registry
 
 
 @dataclass(frozen=True)
 class Made:
-    """A finished fit and its worth; `version` is None where it was not registered."""
+    """A finished fit and its worth.
+
+    `version` is None where it was not registered, `decision` where no gate was asked for.
+    """
 
     fit: Fit
     measured: Measured
     version: Version | None
+    decision: Decision | None
 
 
 def make_version(
@@ -38,25 +43,36 @@ def make_version(
     provenance: Provenance,
     *,
     out: Path | None = None,
-    registry: tuple[Store, ArtifactStore] | None = None,
+    mistakes: bool = True,
+    registry: Registry | None = None,
+    gate: Gate | None = None,
     state: FitStateFile | None = None,
     resume: bool = False,
     why: str = "training fit",
 ) -> Made:
-    """Fit on `data`, write the adapter to `out` (or a folder of its own), register it.
+    """Fit an adapter on `data`, with progress on stderr, write it, and register it if asked to.
 
-    Progress is shown on stderr. Without `registry` nothing is registered. `state` is kept until
-    all of this is done: with `resume` a call that was killed goes on from there.
+    Its folder is `out`, or a temporary one; then the registry holds the only copy. `gate` decides
+    whether it is promoted. `state` is kept up to date, and goes when the version is there.
     """
     with ExitStack() as stack:
         with FitProgress(data, config) as progress:
             finished = fit(data, config, progress.step, progress.epoch, state=state, resume=resume)
         folder = out or Path(stack.enter_context(tempfile.TemporaryDirectory())) / "adapter"
-        measured = write_adapter(finished, data, provenance, folder)
-        version = None
+        # Who is in production now, not hours ago.
+        champion = registry.production(provenance.model) if registry else None
+        measured = write_adapter(
+            finished, data, provenance, folder, champion=champion, mistakes=mistakes
+        )
+        version, decision = None, None
         if registry is not None:
-            store, artifacts = registry
-            version = register(store, artifacts, folder, provenance.model, why=why)
+            version = register(
+                registry.store, registry.artifacts, folder, provenance.model, why=why
+            )
+            if gate is not None:
+                decision = gate.pass_through(
+                    registry.store, version, champion, measured, who=current_user()
+                )
         if state is not None:
             state.discard()
-        return Made(finished, measured, version)
+        return Made(finished, measured, version, decision)

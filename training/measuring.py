@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from db.errors import LabelstreamError, one_line
+from training.comparison import Comparison, compare_with
 from training.data import LabelledData
 from training.evaluation import Evaluation, calibrated, candidate, evaluate
-from training.metrics import Metrics
 from training.reference import reference_histograms
 
 if TYPE_CHECKING:
-    from db.registry.versions import NewVersion
+    from db.registry.versions import NewVersion, Version
     from db.settings import Settings
 
 
@@ -25,6 +26,9 @@ class Measured:
     validation: Evaluation
     test: Evaluation | None
     reference: Mapping[str, Any]
+    #: With the version in production, if there is one; or why it could not be compared.
+    comparison: Comparison | None = None
+    not_compared: str | None = None
 
     @property
     def best(self) -> Evaluation:
@@ -38,11 +42,16 @@ class Measured:
 
 
 def measure_candidate(
-    adapter: Path, described: NewVersion, data: LabelledData, settings: Settings
+    adapter: Path,
+    described: NewVersion,
+    data: LabelledData,
+    settings: Settings,
+    champion: Version | None = None,
 ) -> Measured:
     """Fit the temperature on the validation split, and measure with it on validation and test.
 
-    The test split is looked at here and nowhere else.
+    `champion`, the version in production, is measured on the same rows. The test split is looked
+    at here and nowhere else.
     """
     with candidate(adapter, described, settings) as classifier:
         temperature = calibrated(classifier, data)
@@ -53,36 +62,23 @@ def measure_candidate(
         reference = reference_histograms(
             best.logits, temperature, classifier.labels, classifier.tokens(texts), best.split
         )
-    return Measured(temperature, validation, test, reference)
+    comparison, not_compared = None, None
+    if champion is not None:
+        comparison, not_compared = _compared(champion, described, best, data, settings)
+    return Measured(temperature, validation, test, reference, comparison, not_compared)
 
 
-def evaluation_record(evaluation: Evaluation) -> dict[str, Any]:
-    """Return an evaluation as JSON holds it: `metrics_record`, log loss and ECE."""
-    return {
-        **metrics_record(evaluation.metrics),
-        "log_loss": evaluation.log_loss,
-        "ece": evaluation.ece,
-        "temperature": evaluation.temperature,
-        "log_loss_calibrated": evaluation.log_loss_calibrated,
-        "ece_calibrated": evaluation.ece_calibrated,
-        "engine": evaluation.engine,
-    }
-
-
-def metrics_record(metrics: Metrics) -> dict[str, Any]:
-    """Return metrics as JSON holds them: rows, accuracy, macro_f1, per_class by label, confusion."""
-    return {
-        "rows": metrics.rows,
-        "accuracy": metrics.accuracy,
-        "macro_f1": metrics.macro_f1,
-        "per_class": {
-            one.label: {
-                "precision": one.precision,
-                "recall": one.recall,
-                "f1": one.f1,
-                "support": one.support,
-            }
-            for one in metrics.per_class
-        },
-        "confusion": [list(row) for row in metrics.confusion],
-    }
+def _compared(
+    champion: Version,
+    described: NewVersion,
+    best: Evaluation,
+    data: LabelledData,
+    settings: Settings,
+) -> tuple[Comparison | None, str | None]:
+    if sorted(champion.labels) != sorted(described.labels):
+        return None, f"{champion} has other labels: {', '.join(champion.labels)}"
+    try:
+        return compare_with(str(champion), best, data, settings), None
+    except LabelstreamError as error:
+        # The fit is worth keeping, whatever is wrong with its predecessor.
+        return None, f"{champion} cannot be loaded: {one_line(error)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,6 +69,25 @@ def measure(truth: Sequence[int], predicted: Sequence[int], labels: Sequence[str
         ),
         confusion=tuple(tuple(int(count) for count in row) for row in confusion),
     )
+
+
+def metrics_record(metrics: Metrics) -> dict[str, Any]:
+    """Return metrics as JSON holds them: rows, accuracy, macro_f1, per_class by label, confusion."""
+    return {
+        "rows": metrics.rows,
+        "accuracy": metrics.accuracy,
+        "macro_f1": metrics.macro_f1,
+        "per_class": {
+            one.label: {
+                "precision": one.precision,
+                "recall": one.recall,
+                "f1": one.f1,
+                "support": one.support,
+            }
+            for one in metrics.per_class
+        },
+        "confusion": [list(row) for row in metrics.confusion],
+    }
 
 
 def _share(part: Counts, whole: Counts) -> NDArray[np.float64]:

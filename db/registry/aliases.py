@@ -27,18 +27,26 @@ def promote(
     who: str,
     why: str | None,
     alias: str = DEFAULT_ALIAS,
+    instead_of: int | None = None,
 ) -> bool:
     """Point `alias` to `version` and record who did it and why, in one transaction.
 
-    Returns False, recording nothing, if it points there already. Raises `RegistryError` naming
-    what there is if there is no such version, or one whose files were pruned.
+    With `instead_of`, only if it points to that version now (0: to none). Returns False, recording
+    nothing, if it points to `version` already. Raises `RegistryError` naming what there is if
+    there is no such version, one whose files were pruned, or another than `instead_of` in place.
     """
     check_model_name(alias)
     with store.write() as connection:
         lock_model(connection, model)
         _check_usable(connection, model, version)
-        if _current(connection, model, alias) == version:
+        current = _current(connection, model, alias)
+        if current == version:
             return False
+        if instead_of is not None and (current or 0) != instead_of:
+            raise RegistryError(
+                f"{model}@{alias} points to version {current} by now, not to {instead_of}: "
+                f"compare with that one, then promote {model}:{version}"
+            )
         point_alias(connection, model, alias, version, who=who, why=why, event=PROMOTED)
         return True
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from db.errors import UsageError
-from training.commands.common import open_registry, print_json
+from training.commands.common import print_json
+from training.registry import open_registry
 
 if TYPE_CHECKING:
     from db.corrections import RefusedCorrection

@@ -1,18 +1,27 @@
 """`training fit`."""
 
-from contextlib import ExitStack
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from db.errors import UsageError
-from training.commands.common import open_registry, print_json
+from training.commands.making import (
+    AllowLabelChange,
+    AsJson,
+    DataName,
+    Labels,
+    Mistakes,
+    Notes,
+    Out,
+    PromoteIfBetter,
+    Resume,
+    Wanted,
+    check_gate,
+    make_and_tell,
+    names,
+)
 from training.fit_config import FitConfig
-
-if TYPE_CHECKING:
-    from training.artifact import Provenance
-    from training.making import Made
+from training.registry import open_registry
 
 #: The recipe of the starter model.
 DEFAULTS = FitConfig()
@@ -26,7 +35,8 @@ def fit_command(
         str,
         typer.Option(
             help="A label file (CSV, TSV, JSONL, Parquet with text and label, or lines "
-            "text;label), a folder with train.*, val.* and test.*, or a hub data set."
+            "text;label), a folder with train.*, val.* and test.*, a hub data set, or the rows of "
+            "a job: job:12, or job:12:corrected for those that were corrected."
         ),
     ],
     model: Annotated[str, typer.Option(help="The model's name in the registry.")] = "emotion",
@@ -81,28 +91,19 @@ def fit_command(
         int, typer.Option(min=4, help="Tokens a text is cut to.")
     ] = DEFAULTS.max_length,
     seed: Annotated[int, typer.Option(min=0, help="Fixes every random choice.")] = DEFAULTS.seed,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the same fit that was broken off.")
-    ] = False,
-    out: Annotated[
-        Path | None, typer.Option(help="Also write the adapter to this new folder.")
-    ] = None,
-    labels: Annotated[
-        str | None, typer.Option(help="Label names in the order of their ids: a,b,c.")
-    ] = None,
-    data_name: Annotated[
-        str | None, typer.Option(help="What the model card calls the data.")
-    ] = None,
-    note: Annotated[
-        list[str] | None, typer.Option(help="A sentence on the data for the model card.")
-    ] = None,
+    resume: Resume = False,
+    out: Out = None,
+    labels: Labels = None,
+    data_name: DataName = None,
+    note: Notes = None,
     license_: Annotated[
         str, typer.Option("--license", help="Terms of the data and the model.")
     ] = UNKNOWN_LICENSE,
     language: Annotated[str, typer.Option(help="Language of the texts.")] = "en",
-    json_: Annotated[
-        bool, typer.Option("--json", help="One JSON object on stdout, nothing else.")
-    ] = False,
+    mistakes: Mistakes = True,
+    promote_if_better: PromoteIfBetter = False,
+    allow_label_change: AllowLabelChange = False,
+    json_: AsJson = False,
     register: Annotated[
         bool, typer.Option("--register/--no-register", help="Register the result as a version.")
     ] = True,
@@ -110,6 +111,8 @@ def fit_command(
     """Fine-tune a classifier with LoRA, keep the best epoch, write it with a model card."""
     if not register and out is None:
         raise UsageError("--no-register needs --out DIR: the result would be lost")
+    if promote_if_better and not register:
+        raise UsageError("--promote-if-better goes with --register: only a version can serve")
     config = FitConfig(
         base=base,
         base_revision=base_revision,
@@ -118,7 +121,7 @@ def fit_command(
         lora_dropout=lora_dropout,
         rslora=rslora,
         dora=dora,
-        target_modules=tuple(_names("--target-modules", target_modules)),
+        target_modules=tuple(names("--target-modules", target_modules)),
         weight_decay=weight_decay,
         accumulate=accumulate,
         patience=patience,
@@ -132,16 +135,15 @@ def fit_command(
         seed=seed,
     )
     from db.registry.names import check_model_name
-    from db.settings import get_settings
     from training.artifact import Provenance, check_out
     from training.data import read_data
-    from training.fit_state import FITS_FOLDER, FitStateFile
-    from training.making import make_version
 
     # Whatever can be wrong is found out before hours of work, not after.
     if out is not None:
         check_out(out)
-    labelled = read_data(data, _names("--labels", labels) or None)
+    if register:
+        check_model_name(model)
+    labelled = read_data(data, names("--labels", labels) or None)
     provenance = Provenance(
         model=model,
         data_name=data_name or labelled.name,
@@ -149,54 +151,13 @@ def fit_command(
         language=language,
         notes=tuple(note or ()),
     )
-    state = FitStateFile(get_settings().home / FITS_FOLDER, labelled.fingerprint, config)
-    with ExitStack() as stack:
-        registry = None
-        if register:
-            check_model_name(model)
-            opened = stack.enter_context(open_registry())
-            registry = (opened.store, opened.artifacts)
-        made = make_version(
-            labelled, config, provenance, out=out, registry=registry, state=state, resume=resume
-        )
-    _report(made, provenance, out, json_)
-
-
-def _names(option: str, given: str | None) -> list[str]:
-    names = [name.strip() for name in given.split(",")] if given is not None else []
-    if not all(names):
-        raise UsageError(f"{option} {given} has an empty name: write a,b,c")
-    return names
-
-
-def _report(
-    made: "Made",
-    provenance: "Provenance",
-    out: Path | None,
-    as_json: bool,
-) -> None:
-    from training.measuring import evaluation_record
-
-    fit, version, best = made.fit, made.version, made.measured.best
-    if as_json:
-        print_json(
-            {
-                "model": provenance.model,
-                "version": version.version if version else None,
-                "split": best.split,
-                **evaluation_record(best),
-                "epoch": fit.chosen.number,
-                "validation_macro_f1": made.measured.validation.metrics.macro_f1,
-                "base": fit.base.name,
-                "license": provenance.license,
-                "seconds": round(fit.seconds, 1),
-                "out": str(out) if out else None,
-            }
-        )
-        return
-    places = " and ".join(str(place) for place in (version, out) if place is not None)
-    typer.echo(
-        f"{places}: epoch {fit.chosen.number} of {len(fit.epochs)}, {best.split} "
-        f"accuracy {best.metrics.accuracy:.4f}, macro-F1 {best.metrics.macro_f1:.4f}, calibration "
-        f"error {best.ece_calibrated:.4f}; terms: {provenance.license}"
+    wanted = Wanted(
+        out=out,
+        resume=resume,
+        mistakes=mistakes,
+        promote_if_better=promote_if_better,
+        allow_label_change=allow_label_change,
+        as_json=json_,
     )
+    check_gate(labelled, wanted)
+    make_and_tell(labelled, config, provenance, wanted, open_registry() if register else None)

@@ -6,7 +6,8 @@ import typer
 
 from db.errors import UsageError
 from db.registry.names import DEFAULT_ALIAS
-from training.commands.common import VersionArgument, open_registry, print_json
+from training.commands.common import VersionArgument, print_json
+from training.registry import open_registry
 
 Alias = Annotated[str, typer.Option(help="The name that points to the version.")]
 Why = Annotated[str | None, typer.Option(help="The reason, kept with the event.")]

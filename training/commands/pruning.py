@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from training.commands.common import open_registry, print_json
+from training.commands.common import print_json
+from training.registry import open_registry
 
 
 def prune(
