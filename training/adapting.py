@@ -54,7 +54,7 @@ def adapted_model(
             f"base model {base.name} cannot be loaded as a text classifier "
             f"({type(error).__name__}): choose an encoder that transformers knows"
         ) from None
-    longest = _longest_input(model.config)
+    longest = longest_input(model.config)
     if longest is not None and config.max_length > longest:
         raise UsageError(
             f"base model {base.name} reads at most {longest} tokens, not {config.max_length}: "
@@ -98,7 +98,7 @@ def _linear_names(model: Any) -> list[str]:
     return sorted({name.rsplit(".", 1)[-1] for name in found})
 
 
-def _longest_input(config: Any) -> int | None:
+def longest_input(config: Any) -> int | None:
     """Return the most tokens that the position embeddings allow; None where there are none."""
     positions: int | None = getattr(config, "max_position_embeddings", None)
     if positions is not None and config.model_type in ("roberta", "xlm-roberta"):

@@ -9,6 +9,7 @@ from training.commands.evaluating import evaluate
 from training.commands.fit import fit_command
 from training.commands.promoting import promote, rollback, threshold
 from training.commands.pruning import prune
+from training.commands.registering import export, register
 from training.commands.retrain import retrain
 from training.commands.versions import show, versions
 
@@ -25,6 +26,8 @@ app.command("fit")(fit_command)
 app.command()(retrain)
 app.command()(evaluate)
 app.command()(compare)
+app.command()(register)
+app.command()(export)
 app.command()(versions)
 app.command()(show)
 app.command()(promote)

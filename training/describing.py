@@ -79,6 +79,4 @@ def writing(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise UsageError(
-            f"cannot write the adapter to {folder}: {error.strerror or error}"
-        ) from None
+        raise UsageError(f"cannot write to {folder}: {error.strerror or error}") from None

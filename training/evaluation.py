@@ -23,10 +23,9 @@ from training.calibration import (
 )
 from training.data import LabelledData, Split
 from training.metrics import Metrics, measure, metrics_record
-from worker.bases import resolve_base
 from worker.classifier import Classifier
 from worker.engines import NEEDS_NO_MODEL, choose_engine, make_engine
-from worker.merge import merge_adapter
+from worker.merge import merge_files
 
 if TYPE_CHECKING:
     from db.settings import Settings
@@ -72,8 +71,7 @@ def candidate(adapter: Path, described: NewVersion, settings: Settings) -> Itera
         **{field: getattr(described, field) for field in NewVersion.__dataclass_fields__}
     )
     with tempfile.TemporaryDirectory(prefix="labelstream-merge-") as folder:
-        base = resolve_base(version.base, version.base_revision)
-        merge_adapter(adapter, base, version.labels, Path(folder), name=version.model)
+        merge_files(adapter, described, Path(folder), name=described.model)
         engine = make_engine(name, Path(folder), version, settings.device)
         with Classifier(version, engine) as classifier:
             yield classifier

@@ -10,6 +10,8 @@ from db.registry.artifacts import ArtifactStore
 from db.registry.events import Event, last_refusals, list_events
 from db.registry.versions import Version, list_versions
 from db.store import Store
+from training.report import REPORT_FILE
+from training.tables import aligned
 from worker.base_checks import base_damage
 
 #: What stands where a version says nothing.
@@ -48,6 +50,8 @@ def version_detail(store: Store, version: Version, artifacts: ArtifactStore) -> 
         "libraries": dict(version.libraries),
         "adapter": artifacts.where(version.adapter),
         "adapter_sha256": dict(version.adapter_sha256),
+        "model_card": _page(version, artifacts, "README.md"),
+        "report": _page(version, artifacts, REPORT_FILE),
         "merged": artifacts.where(version.merged) if version.merged else None,
         "events": [
             {**asdict(event), "at": event.at.isoformat(timespec="seconds")}
@@ -78,11 +82,7 @@ def version_lines(records: Sequence[dict[str, Any]]) -> list[str]:
     """Return version records as the lines of a table for people."""
     header = ("version", "aliases", "state", "split", "accuracy", "macro-F1", "base", "terms")
     rows = [header, *(_cells(record) for record in records)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
+    lines = aligned(rows)
     lines += [
         f"{record['model']}:{record['version']} was refused: {record['refused']}"
         for record in records
@@ -107,8 +107,12 @@ def detail_lines(detail: dict[str, Any]) -> list[str]:
         f"parent: {_parent(detail)}",
         f"temperature: {_temperatures(detail)}",
         f"unsure below: {_plain(detail['unsure_below'])}",
-        f"files: {detail['adapter']} (its README.md is the model card)",
+        f"files: {detail['adapter']}",
     ]
+    if detail["model_card"]:
+        lines.append(f"model card: {detail['model_card']}")
+    if detail["report"]:
+        lines.append(f"report: {detail['report']}")
     lines += [f"damaged: {line}" for line in detail["damage"]]
     for split, measured in detail["metrics"].items():
         if not measured:
@@ -124,6 +128,10 @@ def detail_lines(detail: dict[str, Any]) -> list[str]:
         ]
     lines += [_event_line(event) for event in detail["events"]]
     return lines
+
+
+def _page(version: Version, artifacts: ArtifactStore, name: str) -> str | None:
+    return f"{artifacts.where(version.adapter)}/{name}" if name in version.adapter_sha256 else None
 
 
 def _event_line(event: dict[str, Any]) -> str:

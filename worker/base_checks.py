@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from db.errors import LabelstreamError, RegistryError, one_line
-from db.registry.versions import Version
+from db.registry.versions import NewVersion, Version
 from worker.bases import STARTER_BASE, BaseModelFiles, resolve_base
 
 
@@ -21,15 +21,19 @@ def base_damage(version: Version) -> str | None:
     return None
 
 
-def check_base(base: BaseModelFiles, version: Version) -> None:
+def check_base(base: BaseModelFiles, version: NewVersion) -> None:
     """Raise RegistryError unless `base` is byte for byte the one that `version` was fitted on."""
     for name, expected in version.base_sha256.items():
         if base.sha256.get(name) != expected:
             raise RegistryError(
-                f"base {version.base} has another {name} than model {version} was fitted on; "
+                f"base {version.base} has another {name} than model {_named(version)} was fitted on; "
                 "install the base that its model card names"
             )
 
 
 def _is_local(base: str, revision: str | None) -> bool:
     return (base == STARTER_BASE and revision is None) or Path(base).expanduser().is_absolute()
+
+
+def _named(version: NewVersion) -> str:
+    return str(version) if isinstance(version, Version) else version.model

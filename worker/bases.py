@@ -51,8 +51,40 @@ def resolve_base(base: str, revision: str | None = None) -> BaseModelFiles:
         return _checked(str(folder.resolve()), revision, folder.resolve())
     if folder.is_absolute() or base.startswith((".", "~")):
         raise LabelstreamError(f"base model folder {base} does not exist: check --base")
-    snapshot = _fetch(base, revision)
+    snapshot = fetch_snapshot(base, revision)
     return _checked(base, snapshot.name, snapshot)
+
+
+def fetch_snapshot(
+    name: str, revision: str | None, *, what: str = "base model", advice: str = "check --base"
+) -> Path:
+    """Fetch the files of a hub repository, unless they are here; the folder's name is the commit.
+
+    `what` is what errors call it. Raises `LabelstreamError` if that fails.
+    """
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        # The pattern of what to leave out keeps other formats' subfolders on the hub.
+        snapshot = snapshot_download(
+            name,
+            revision=revision,
+            allow_patterns=list(HUB_PATTERNS),
+            ignore_patterns=["*/*"],
+        )
+    except HFValidationError:
+        raise LabelstreamError(
+            f"{what} {name!r} is neither a folder nor a hub name (owner/name): {advice}"
+        ) from None
+    except Exception as error:  # noqa: BLE001
+        # The hub's client raises many kinds (HTTP, offline, gated, missing): one line for all.
+        raise LabelstreamError(
+            f"{what} {name} cannot be fetched from the hub ({type(error).__name__}): "
+            "check the name and the connection, or give a local folder"
+        ) from None
+    return Path(snapshot)
 
 
 def file_sha256(path: Path) -> str:
@@ -113,29 +145,3 @@ def _checked(name: str, revision: str | None, folder: Path) -> BaseModelFiles:
             f"base model {name} cannot be read from {folder}: {error.strerror or error}"
         ) from None
     return BaseModelFiles(name=name, revision=revision, path=folder, sha256=sha256)
-
-
-def _fetch(base: str, revision: str | None) -> Path:
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError
-
-    try:
-        # The pattern of what to leave out keeps other formats' subfolders on the hub.
-        snapshot = snapshot_download(
-            base,
-            revision=revision,
-            allow_patterns=list(HUB_PATTERNS),
-            ignore_patterns=["*/*"],
-        )
-    except HFValidationError:
-        raise LabelstreamError(
-            f"base model {base!r} is neither a folder nor a hub name (owner/name): check --base"
-        ) from None
-    except Exception as error:  # noqa: BLE001
-        # The hub's client raises many kinds (HTTP, offline, gated, missing): one line for all.
-        raise LabelstreamError(
-            f"base model {base} cannot be fetched from the hub ({type(error).__name__}): "
-            "check the name and the connection, or give a local folder"
-        ) from None
-    return Path(snapshot)

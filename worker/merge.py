@@ -12,17 +12,17 @@ from pathlib import Path
 
 import typer
 
-from db.errors import RegistryError, run_command
+from db.errors import LabelstreamError, RegistryError, run_command
 from db.registry.artifacts import ArtifactStore, artifact_store
 from db.registry.names import parse_ref
-from db.registry.versions import Version, resolve, set_merged
+from db.registry.versions import NewVersion, Version, resolve, set_merged
 from db.settings import get_settings
 from db.store import Store, open_store
 from worker.base_checks import check_base
-from worker.bases import BaseModelFiles, resolve_base
+from worker.bases import resolve_base
 
 #: What a plain `transformers.pipeline` needs beside tokenizer.json, where the base has it.
-_TOKENIZER_FILES = (
+TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
@@ -31,11 +31,15 @@ _TOKENIZER_FILES = (
     "merges.txt",
 )
 
-#: The adapter's weights, as PEFT names them.
+#: An adapter's weights and configuration, as PEFT names them.
 _WEIGHTS = "adapter_model.safetensors"
+ADAPTER_CONFIG = "adapter_config.json"
+
+#: A whole model's weights: one file, or several and an index.
+WEIGHTS_PATTERN = "model*.safetensors*"
 
 #: Where the weights of a classification head end that has one row a class.
-_HEADS = (".classifier.weight", ".score.weight", ".out_proj.weight")
+_HEADS = (".classifier.weight", ".score.weight", ".classifier.out_proj.weight")
 
 app = typer.Typer(add_completion=False, help=__doc__)
 
@@ -83,52 +87,69 @@ def write_merged(artifacts: ArtifactStore, version: Version, folder: Path) -> No
     """Write model.safetensors, config.json and the tokenizer's files of `version` to `folder`.
 
     The same adapter and base give the same bytes. Raises `RegistryError` if the adapter or the
-    base is not the registered one, or the adapter's head does not fit its label names.
+    base is not the registered one, or the head does not fit the label names.
     """
     adapter = artifacts.verified(version.adapter, version.adapter_sha256)
-    base = resolve_base(version.base, version.base_revision)
-    check_base(base, version)
-    merge_adapter(adapter, base, version.labels, folder, name=str(version))
+    merge_files(adapter, version, folder, name=str(version))
 
 
-def merge_adapter(
-    adapter: Path, base: BaseModelFiles, labels: tuple[str, ...], folder: Path, *, name: str
-) -> None:
-    """Write the merge of the folder `adapter` and `base` to the existing folder `folder`.
+def merge_files(source: Path, version: NewVersion, folder: Path, *, name: str) -> None:
+    """Write the model that the files in `source` make to the existing folder `folder`.
 
-    `name` is what errors call the model. Raises `RegistryError` if the adapter does not fit the
-    base, or its head does not fit `labels`.
+    `source` holds an adapter for the base of `version`, or, without adapter_config.json, a whole
+    model. `name` is what errors call it. Raises `RegistryError` if something does not fit.
     """
     try:
-        _check_head(adapter, labels, name)
-        _save_merged(base.path, adapter, labels, folder)
-        for file in _TOKENIZER_FILES:
-            if (base.path / file).is_file():
-                shutil.copyfile(base.path / file, folder / file)
-    except RegistryError:
+        _check_head(source, version.labels, name)
+        if is_adapter(source):
+            base = resolve_base(version.base, version.base_revision)
+            check_base(base, version)
+            _save_merged(base.path, source, version.labels, folder)
+            tokenizer = base.path
+        else:
+            for file in (*sorted(source.glob(WEIGHTS_PATTERN)), source / "config.json"):
+                shutil.copyfile(file, folder / file.name)
+            tokenizer = source
+        for file_name in TOKENIZER_FILES:
+            if (tokenizer / file_name).is_file():
+                shutil.copyfile(tokenizer / file_name, folder / file_name)
+    except LabelstreamError:
         raise
     except Exception as error:  # noqa: BLE001  (what the libraries raise has many kinds)
         raise RegistryError(
-            f"the adapter of model {name} cannot be merged into {base.name} "
+            f"model {name} cannot be made from its files and its base {version.base} "
             f"({type(error).__name__}): {error}"
         ) from None
 
 
-def _check_head(adapter: Path, labels: tuple[str, ...], model: str) -> None:
+def is_adapter(folder: Path) -> bool:
+    """Whether `folder` holds an adapter, and not a whole model."""
+    return (folder / ADAPTER_CONFIG).is_file()
+
+
+def head_sizes(folder: Path) -> list[int]:
+    """Return the number of classes of each classification head in the weights of `folder`."""
     from safetensors import safe_open
 
-    with safe_open(adapter / _WEIGHTS, framework="numpy") as tensors:
-        heads = [
-            tensors.get_slice(name).get_shape()[0]
-            for name in tensors.keys()  # noqa: SIM118  (not a dictionary)
-            if name.endswith(_HEADS) and "lora" not in name
-        ]
+    sizes = []
+    for file in sorted(folder.glob("*.safetensors")):
+        with safe_open(file, framework="numpy") as tensors:
+            sizes += [
+                tensors.get_slice(name).get_shape()[0]
+                for name in tensors.keys()  # noqa: SIM118  (not a dictionary)
+                # A whole model's head stands at the top, without a dot before it.
+                if f".{name}".endswith(_HEADS) and "lora" not in name
+            ]
+    return sizes
+
+
+def _check_head(folder: Path, labels: tuple[str, ...], model: str) -> None:
+    heads = head_sizes(folder)
     if len(labels) not in heads:
         sizes = " or ".join(map(str, heads)) or "no"
         raise RegistryError(
-            f"the adapter of model {model} has a head of {sizes} classes, but "
-            f"{len(labels)} label names are registered with it; register it with the "
-            "labels it was fitted with"
+            f"model {model} has a head of {sizes} classes, but {len(labels)} label names are "
+            "registered with it; register it with the labels it was fitted with"
         )
 
 

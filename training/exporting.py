@@ -1,0 +1,51 @@
+"""A version's files for others: a plain model folder, or what was registered."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from training.describing import pretty, writing
+from worker.adapters import METADATA_FILE
+from worker.serving import ensure_merged
+
+if TYPE_CHECKING:
+    from db.registry.versions import Version
+    from training.registry import Registry
+
+
+def export_registered(registry: Registry, version: Version, out: Path) -> None:
+    """Copy what was registered, verified, to the folder `out`: an adapter, or a whole model."""
+    folder = registry.artifacts.verified(version.adapter, version.adapter_sha256)
+    with writing(out):
+        for name in version.adapter_sha256:
+            _copy(folder / name, out / name)
+
+
+def export_served(registry: Registry, version: Version, out: Path) -> None:
+    """Copy the model that workers serve to `out`, as `transformers.pipeline` loads it.
+
+    With it come the model card and labelstream.json, which has the temperature: a plain pipeline
+    does not divide by it. Raises `RegistryError` if the model cannot be made.
+    """
+    merged = ensure_merged(registry.store, registry.settings, version)
+    adapter = registry.artifacts.verified(version.adapter, version.adapter_sha256)
+    with writing(out):
+        for file in sorted(merged.iterdir()):
+            _copy(file, out / file.name)
+        for name in ("README.md", METADATA_FILE):
+            if name in version.adapter_sha256:
+                _copy(adapter / name, out / name)
+        tokenizer = out / "tokenizer_config.json"
+        if tokenizer.is_file():
+            # So that `truncation=True` cuts a text where the worker does.
+            told = json.loads(tokenizer.read_text(encoding="utf-8"))
+            told["model_max_length"] = version.max_length
+            tokenizer.write_text(pretty(told), encoding="utf-8")
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
