@@ -32,6 +32,7 @@ def adapted_model(
     Raises LabelstreamError for a base that cannot be loaded as a text classifier, UsageError for
     options that do not fit it.
     """
+    import torch
     from peft import LoraConfig, TaskType, get_peft_model
     from transformers import AutoModelForSequenceClassification
     from transformers.utils import logging
@@ -47,6 +48,8 @@ def adapted_model(
             use_safetensors=True,
             local_files_only=True,
             trust_remote_code=False,
+            # A base whose weights have 16 bits would be computed with in 16, where losses overflow.
+            dtype=torch.float32,
         )
     except Exception as error:  # noqa: BLE001
         # A damaged or foreign folder fails in many ways: one line for all.

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from db.errors import LabelstreamError, UsageError
+from db.errors import LabelstreamError, RegistryError, UsageError, one_line
 from training.describing import measure_into
 from training.evaluation import candidate
 from training.foreign import Claims, Source, adopt, described_by_itself
+from training.foreign_checks import check_weights
 from training.measuring import Measured
 from training.registering import register
 from worker.adapters import read_version
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 #: What a model must give numbers for before it is registered: a few words, and more of them than
 #: any model reads, so that texts are cut where the model ends.
-_TRIAL_TEXTS = ("a short text", "word " * 2000)
+_SHORT, _LONG = "a short text", "word " * 2000
 
 
 @dataclass(frozen=True)
@@ -80,11 +81,20 @@ def adopt_version(
 
 
 def _try_out(folder: Path, source: Source, model: str, registry: Registry) -> None:
+    check_weights(source.name, folder)
     described = read_version(folder, model, "", {})
-    with candidate(folder, described, registry.settings) as classifier:
-        logits = classifier.logits(_TRIAL_TEXTS)
-    if not np.isfinite(logits).all():
+    try:
+        with candidate(folder, described, registry.settings) as classifier:
+            logits = classifier.logits([_SHORT, _LONG])
+    except RegistryError as error:
+        raise LabelstreamError(f"{source.name} was not registered: {one_line(error)}") from None
+    failed = np.flatnonzero(~np.isfinite(logits).all(axis=1)).tolist()
+    if 0 in failed:
         raise LabelstreamError(
-            f"{source.name} gives no usable numbers for a plain text, so it was not registered: "
-            "its weights are damaged"
+            f"{source.name} was not registered: it gives no usable numbers for a plain text"
+        )
+    if failed:
+        raise LabelstreamError(
+            f"{source.name} was not registered: it fails on a text of {described.max_length} "
+            "tokens; give a lower --max-length"
         )

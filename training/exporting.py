@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from training.describing import pretty, writing
 from worker.adapters import METADATA_FILE
@@ -38,12 +38,16 @@ def export_served(registry: Registry, version: Version, out: Path) -> None:
         for name in ("README.md", METADATA_FILE):
             if name in version.adapter_sha256:
                 _copy(adapter / name, out / name)
-        tokenizer = out / "tokenizer_config.json"
-        if tokenizer.is_file():
-            # So that `truncation=True` cuts a text where the worker does.
-            told = json.loads(tokenizer.read_text(encoding="utf-8"))
-            told["model_max_length"] = version.max_length
-            tokenizer.write_text(pretty(told), encoding="utf-8")
+        # So that `truncation=True` cuts a text where the worker does.
+        _tell(out / "tokenizer_config.json", model_max_length=version.max_length)
+        # Weights of 16 bits are computed with in 32 on a CPU, as the worker does.
+        _tell(out / "config.json", dtype="float32")
+
+
+def _tell(file: Path, **values: Any) -> None:
+    """Set values of a JSON object, which is made where it is not there yet."""
+    told = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    file.write_text(pretty({**told, **values}), encoding="utf-8")
 
 
 def _copy(source: Path, target: Path) -> None:

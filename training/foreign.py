@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version as library_version
@@ -12,18 +11,29 @@ from pathlib import Path
 from typing import Any
 
 from db.errors import UsageError
-from training.adapting import longest_input
 from training.artifact import RECORDED_LIBRARIES
 from training.describing import FORMAT_VERSION, pretty, write_description, writing
+from training.foreign_checks import (
+    check_classifier,
+    check_own_code,
+    check_problem,
+    check_task,
+    most_tokens,
+    no_weights,
+)
+from training.foreign_labels import fitting_labels, with_labels
 from worker.adapters import METADATA_FILE
 from worker.bases import fetch_snapshot, resolve_base
-from worker.merge import ADAPTER_CONFIG, TOKENIZER_FILES, WEIGHTS_PATTERN, head_sizes, is_adapter
+from worker.merge import (
+    ADAPTER_CONFIG,
+    ADAPTER_WEIGHTS,
+    TOKENIZER_FILES,
+    WEIGHTS_PATTERN,
+    is_adapter,
+)
 
 #: Tokens that a text is cut to where neither the model nor the user says less.
 MOST_TOKENS = 512
-
-#: What transformers calls labels that nobody named.
-_UNNAMED = "LABEL_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +72,8 @@ def locate(source: str, revision: str | None = None) -> Source:
         if revision is not None:
             raise UsageError(f"{source} is a folder, which has no --revision")
         return Source(folder, str(folder.resolve()), None)
+    if folder.exists():
+        raise UsageError(f"{source} is a file: give the folder that save_pretrained wrote")
     if folder.is_absolute() or source.startswith((".", "~")) or source.count("/") > 1:
         raise UsageError(f"{source} is no folder: check the path")
     snapshot = fetch_snapshot(source, revision, what="model", advice="check the name")
@@ -114,31 +126,31 @@ def adopt(source: Source, model: str, claims: Claims, out: Path) -> dict[str, An
 
 def _adapter(source: Source, claims: Claims, out: Path) -> dict[str, Any]:
     folder = source.folder
-    weights = folder / "adapter_model.safetensors"
+    weights = folder / ADAPTER_WEIGHTS
     if not weights.is_file():
-        raise UsageError(
-            f"{source.name} has no adapter_model.safetensors: save it with "
-            "save_pretrained(…, safe_serialization=True)"
-        )
+        raise no_weights(source.name, folder, ADAPTER_WEIGHTS)
     config = _json(folder / ADAPTER_CONFIG)
+    check_task(source.name, config)
+    own = _json(folder / "config.json") if (folder / "config.json").is_file() else {}
+    check_problem(source.name, own)
+    labels = fitting_labels(source.name, folder, claims.labels, own)
     name = claims.base or config.get("base_model_name_or_path")
     if not name:
         raise UsageError(f"{source.name} does not name its base: give --base")
     # What a user names comes without the commit that the adapter knows.
     known = None if claims.base else config.get("revision")
     base = resolve_base(str(name), claims.base_revision or known)
+    check_own_code(base.name, _json(base.path / "config.json"))
     for file in (weights, folder / ADAPTER_CONFIG):
         shutil.copyfile(file, out / file.name)
-    own = _json(folder / "config.json") if (folder / "config.json").is_file() else {}
-    labels = _labels(source, claims, own)
     if own:
-        (out / "config.json").write_text(pretty(_named(own, labels)), encoding="utf-8")
+        (out / "config.json").write_text(pretty(with_labels(own, labels)), encoding="utf-8")
     return {
         "base": base.name,
         "base_revision": base.revision,
         "base_sha256": base.sha256,
         "labels": list(labels),
-        "max_length": _max_length(base.path, claims),
+        "max_length": _max_length(base.name, base.path, claims),
     }
 
 
@@ -147,97 +159,37 @@ def _whole(source: Source, claims: Claims, out: Path) -> dict[str, Any]:
     if claims.base is not None or claims.base_revision is not None:
         raise UsageError(f"{source.name} is a whole model, which needs no --base")
     config = _json(folder / "config.json")
-    kinds = config.get("architectures") or ["no architecture"]
-    if not any(str(kind).endswith("ForSequenceClassification") for kind in kinds):
-        raise UsageError(
-            f"{source.name} is {kinds[0]}, no text classifier: fit one on it with training fit "
-            f"--base {source.name}"
-        )
-    if config.get("problem_type") == "multi_label_classification":
-        raise UsageError(
-            f"{source.name} gives a text several labels at once (problem_type multi_label_"
-            "classification): such models cannot be served yet"
-        )
+    check_classifier(source.name, config)
     files = sorted(file for file in folder.glob(WEIGHTS_PATTERN) if file.is_file())
-    if not files:
-        raise UsageError(
-            f"{source.name} has no .safetensors weights: save it with "
-            "save_pretrained(…, safe_serialization=True)"
-        )
+    if not any(file.suffix == ".safetensors" for file in files):
+        raise no_weights(source.name, folder, "model.safetensors")
     if not (folder / "tokenizer.json").is_file():
         raise UsageError(
             f"{source.name} has no tokenizer.json: save its fast tokenizer there with "
             "save_pretrained"
         )
+    labels = fitting_labels(source.name, folder, claims.labels, config)
     for file in (*files, *(folder / name for name in TOKENIZER_FILES)):
         if file.is_file():
             shutil.copyfile(file, out / file.name)
-    labels = _labels(source, claims, config)
-    (out / "config.json").write_text(pretty(_named(config, labels)), encoding="utf-8")
+    (out / "config.json").write_text(pretty(with_labels(config, labels)), encoding="utf-8")
     return {
         # Its own base: what a retrain begins with. The files are in the registry, not there.
         "base": source.name,
         "base_revision": source.revision,
         "base_sha256": {},
         "labels": list(labels),
-        "max_length": _max_length(folder, claims),
+        "max_length": _max_length(source.name, out, claims),
     }
 
 
-def _labels(source: Source, claims: Claims, config: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the label names, which fit the head: those claimed, else those of config.json."""
-    names = claims.labels or _configured_labels(config)
-    heads = head_sizes(source.folder)
-    size = " or ".join(map(str, heads)) or "no"
-    unnamed = names is None or any(name.startswith(_UNNAMED) for name in names)
-    if names is None or (unnamed and not claims.labels):
-        raise UsageError(
-            f"{source.name} does not name its labels (its head has {size} classes): give "
-            "--labels a,b,c in the order of their ids"
-        )
-    if len(names) not in heads:
-        raise UsageError(
-            f"{source.name} has a head of {size} classes, but {len(names)} label names: give "
-            "--labels a,b,c, one a class in the order of the ids"
-        )
-    if len(set(names)) < len(names):
-        raise UsageError(f"{source.name} has two labels of one name: give --labels a,b,c")
-    if len(names) < 2:
-        raise UsageError(f"{source.name} has one label, as a regression has: at least 2 are needed")
-    return names
-
-
-def _configured_labels(config: Mapping[str, Any]) -> tuple[str, ...] | None:
-    named = config.get("id2label")
-    if not isinstance(named, dict) or not named:
-        return None
-    try:
-        by_id = {int(key): str(value) for key, value in named.items()}
-    except ValueError:
-        return None
-    if sorted(by_id) != list(range(len(by_id))):
-        return None
-    return tuple(by_id[i] for i in range(len(by_id)))
-
-
-def _named(config: Mapping[str, Any], labels: Sequence[str]) -> dict[str, Any]:
-    return {
-        **config,
-        "id2label": {str(i): label for i, label in enumerate(labels)},
-        "label2id": {label: i for i, label in enumerate(labels)},
-    }
-
-
-def _max_length(folder: Path, claims: Claims) -> int:
+def _max_length(name: str, folder: Path, claims: Claims) -> int:
     """Return how many tokens a text is cut to: as claimed, else as many as the model reads."""
-    from transformers import AutoConfig
-
-    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    longest = longest_input(config)
+    longest = most_tokens(name, folder)
     if claims.max_length is not None:
         if longest is not None and claims.max_length > longest:
             raise UsageError(
-                f"the model reads at most {longest} tokens, not {claims.max_length}: lower "
+                f"{name} reads at most {longest} tokens, not {claims.max_length}: lower "
                 "--max-length"
             )
         return claims.max_length

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import typer
 
-from db.errors import LabelstreamError, RegistryError, run_command
+from db.errors import LabelstreamError, RegistryError, RegistryUnavailable, run_command
 from db.registry.artifacts import ArtifactStore, artifact_store
 from db.registry.names import parse_ref
 from db.registry.versions import NewVersion, Version, resolve, set_merged
@@ -32,14 +32,20 @@ TOKENIZER_FILES = (
 )
 
 #: An adapter's weights and configuration, as PEFT names them.
-_WEIGHTS = "adapter_model.safetensors"
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
 ADAPTER_CONFIG = "adapter_config.json"
 
 #: A whole model's weights: one file, or several and an index.
 WEIGHTS_PATTERN = "model*.safetensors*"
 
 #: Where the weights of a classification head end that has one row a class.
-_HEADS = (".classifier.weight", ".score.weight", ".classifier.out_proj.weight")
+_HEADS = (
+    ".classifier.weight",
+    ".score.weight",
+    ".classifier.out_proj.weight",
+    ".classification_head.out_proj.weight",
+    ".logits_proj.weight",
+)
 
 app = typer.Typer(add_completion=False, help=__doc__)
 
@@ -78,6 +84,8 @@ def _is_good(artifacts: ArtifactStore, version: Version) -> bool:
         return False
     try:
         artifacts.verified(version.merged, version.merged_sha256)
+    except RegistryUnavailable:
+        raise
     except RegistryError:
         return False
     return True
@@ -128,18 +136,24 @@ def is_adapter(folder: Path) -> bool:
 
 
 def head_sizes(folder: Path) -> list[int]:
-    """Return the number of classes of each classification head in the weights of `folder`."""
-    from safetensors import safe_open
+    """Return the number of classes of each classification head in the weights of `folder`.
+
+    Raises `RegistryError` for a file that is no safetensors, or broken off.
+    """
+    from safetensors import SafetensorError, safe_open
 
     sizes = []
     for file in sorted(folder.glob("*.safetensors")):
-        with safe_open(file, framework="numpy") as tensors:
-            sizes += [
-                tensors.get_slice(name).get_shape()[0]
-                for name in tensors.keys()  # noqa: SIM118  (not a dictionary)
-                # A whole model's head stands at the top, without a dot before it.
-                if f".{name}".endswith(_HEADS) and "lora" not in name
-            ]
+        try:
+            with safe_open(file, framework="numpy") as tensors:
+                sizes += [
+                    tensors.get_slice(name).get_shape()[0]
+                    for name in tensors.keys()  # noqa: SIM118  (not a dictionary)
+                    # A whole model's head stands at the top, without a dot before it.
+                    if f".{name}".endswith(_HEADS) and "lora" not in name
+                ]
+        except SafetensorError as error:
+            raise RegistryError(f"{file} cannot be read ({error}): copy or save it again") from None
     return sizes
 
 
@@ -155,12 +169,16 @@ def _check_head(folder: Path, labels: tuple[str, ...], model: str) -> None:
 
 def _save_merged(base: Path, adapter: Path, labels: tuple[str, ...], folder: Path) -> None:
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+    import torch
     from peft import PeftModel, get_peft_model_state_dict
     from safetensors import safe_open
     from transformers import AutoModelForSequenceClassification
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.set_verbosity_error()
+    # Asked for by name: without such a file PEFT would look for a pickle.
+    with safe_open(adapter / ADAPTER_WEIGHTS, framework="numpy") as tensors:
+        given = set(tensors.keys())
     bare = AutoModelForSequenceClassification.from_pretrained(
         base,
         num_labels=len(labels),
@@ -169,13 +187,13 @@ def _save_merged(base: Path, adapter: Path, labels: tuple[str, ...], folder: Pat
         local_files_only=True,
         use_safetensors=True,
         trust_remote_code=False,
+        # In a base of 16 bits most of what the adapter adds would be rounded away.
+        dtype=torch.float32,
     )
     with warnings.catch_warnings():
         # PEFT still asks transformers by a deprecated name.
         warnings.simplefilter("ignore", FutureWarning)
         adapted = PeftModel.from_pretrained(bare, str(adapter))
-    with safe_open(adapter / _WEIGHTS, framework="numpy") as tensors:
-        given = set(tensors.keys())
     # PEFT passes over weights that have no place, and leaves places without weights as they are.
     placed = set(get_peft_model_state_dict(adapted, save_embedding_layers=False))
     if odd := sorted(given ^ placed):

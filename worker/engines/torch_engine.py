@@ -44,11 +44,19 @@ class TorchEngine:
                 use_safetensors=True,
                 trust_remote_code=False,
                 output_loading_info=True,
+                # Told below, by name: its own error points to a table on stderr.
+                ignore_mismatched_sizes=True,
                 # bf16 is slower than fp32 on a CPU that has no matrix unit for it.
                 dtype=torch.bfloat16 if on_gpu else torch.float32,
             )
         except Exception as error:  # noqa: BLE001  (a damaged model may raise anything)
             raise RegistryError(f"the model in {folder} cannot be loaded: {error}") from None
+        if unfit := sorted(report["mismatched_keys"]):
+            name, given, wanted = unfit[0]
+            raise RegistryError(
+                f"the model in {folder} has weights of another shape than its config.json says: "
+                f"{name} is {list(given)}, not {list(wanted)} ({len(unfit)} such)"
+            )
         if missing := sorted(report["missing_keys"]):
             # Such weights would be random: labels without a meaning.
             raise RegistryError(
