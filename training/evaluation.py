@@ -106,10 +106,7 @@ def evaluate(
     """
     rows = named_split(data, split)
     truth = matched_labels(data, rows, classifier)
-    logits = classifier.logits(rows.texts)
-    if not np.isfinite(logits).all():
-        failed = int((~np.isfinite(logits).all(axis=1)).sum())
-        raise JobFailed(f"the engine gave no usable logits for {failed} texts of {data.name}")
+    logits = _usable_logits(classifier, rows, data)
     if temperature is None:
         temperature = classifier.version.temperature.get(classifier.engine, 1.0)
     bins = reliability(logits, truth)
@@ -144,9 +141,22 @@ def evaluation_record(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def calibrated(classifier: Classifier, data: LabelledData) -> float:
-    """Return the temperature for this classifier's engine, fitted on the validation split."""
+    """Return the temperature for this classifier's engine, fitted on the validation split.
+
+    Raises as `evaluate` does.
+    """
     truth = matched_labels(data, data.validation, classifier)
-    return fit_temperature(classifier.logits(data.validation.texts), truth)
+    return fit_temperature(_usable_logits(classifier, data.validation, data), truth)
+
+
+def _usable_logits(
+    classifier: Classifier, split: Split, data: LabelledData
+) -> npt.NDArray[np.float32]:
+    logits = classifier.logits(split.texts)
+    failed = int((~np.isfinite(logits).all(axis=1)).sum())
+    if failed:
+        raise JobFailed(f"the engine gave no usable logits for {failed} texts of {data.name}")
+    return logits
 
 
 def named_split(data: LabelledData, name: str) -> Split:

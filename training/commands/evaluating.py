@@ -41,13 +41,23 @@ def evaluate(
     from db.registry.names import parse_ref
     from db.registry.versions import resolve, set_temperature
     from training.data import read_data
-    from training.evaluation import calibrated, evaluate, evaluation_record, registered
+    from training.evaluation import (
+        calibrated,
+        evaluate,
+        evaluation_record,
+        named_split,
+        registered,
+    )
     from training.user import current_user
 
+    if report is not None:
+        _check_report(report)
     with open_registry() as registry:
         found = resolve(registry.store, parse_ref(version))
         labelled = read_data(data, names("--labels", labels) or None, store=registry.store)
         chosen = split or ("test" if labelled.test else "validation")
+        # What is not there is found out before the model is loaded.
+        named_split(labelled, chosen)
         with registered(str(found), registry.settings) as classifier:
             temperature = found.temperature.get(classifier.engine)
             calibrate = recalibrate or temperature is None
@@ -82,6 +92,15 @@ def evaluate(
         )
     if report is not None:
         typer.echo(f"report: {report}")
+
+
+def _check_report(path: Path) -> None:
+    from db.errors import UsageError
+
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder: give --report a file")
+    if not path.parent.is_dir():
+        raise UsageError(f"cannot write {path}: there is no folder {path.parent}")
 
 
 def _lines(found: "Version", data: "LabelledData", measured: "Evaluation") -> list[str]:
