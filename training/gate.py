@@ -20,6 +20,9 @@ SIGNIFICANT = 0.05
 #: How much of its F1 any label may lose.
 MOST_F1_LOST = 0.03
 
+#: Below this a difference of two figures is one of how floats were rounded.
+_NO_DIFFERENCE = 1e-9
+
 
 @dataclass(frozen=True, slots=True)
 class Decision:
@@ -89,7 +92,7 @@ def better(comparison: Comparison) -> Decision:
     """
     before, after = comparison.before.metrics, comparison.after.metrics
     old, new = f"{before.macro_f1:.4f}", f"{after.macro_f1:.4f}"
-    if after.macro_f1 <= before.macro_f1:
+    if after.macro_f1 - before.macro_f1 < _NO_DIFFERENCE:
         return Decision(
             False, f"its macro-F1 of {new} is not above the {old} of {comparison.champion}"
         )
@@ -101,7 +104,7 @@ def better(comparison: Comparison) -> Decision:
         )
     drops = {label: was - now for label, (was, now) in comparison.f1_changes.items()}
     label, drop = max(drops.items(), key=lambda item: item[1])
-    if drop > MOST_F1_LOST:
+    if drop - MOST_F1_LOST > _NO_DIFFERENCE:
         was, now = comparison.f1_changes[label]
         return Decision(
             False,

@@ -44,7 +44,7 @@ def promote(
             return False
         if instead_of is not None and (current or 0) != instead_of:
             raise RegistryError(
-                f"{model}@{alias} points to version {current} by now, not to {instead_of}: "
+                f"{model}@{alias} points to version {current} by now, not to {instead_of or 'none'}: "
                 f"compare with that one, then promote {model}:{version}"
             )
         point_alias(connection, model, alias, version, who=who, why=why, event=PROMOTED)
