@@ -28,6 +28,10 @@ class RegistryError(LabelstreamError):
     """A model, version or artifact is missing, damaged or refused (exit status 2)."""
 
 
+class RegistryUnavailable(RegistryError, ServiceUnavailable):
+    """The registry's files cannot be reached or used now, which is no version's fault (status 2)."""
+
+
 class JobFailed(LabelstreamError):
     """The job ran and failed (exit status 1)."""
 

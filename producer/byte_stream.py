@@ -72,7 +72,7 @@ def _open(source: SourceFile) -> Any:
 
 def _why(source: SourceFile, error: Exception) -> str:
     if source.remote:
-        from producer.remote import why
+        from db.remote_files import why
 
         return why(error)
     return getattr(error, "strerror", None) or type(error).__name__

@@ -1,9 +1,10 @@
-"""URLs as sources, opened by fsspec, which is imported only here."""
+"""URLs as sources."""
 
 import hashlib
 from typing import TYPE_CHECKING, Any
 
 from db.errors import UsageError, hide_password
+from db.remote_files import is_http, is_missing, open_url, why
 from producer.source_file import SourceFile
 
 if TYPE_CHECKING:
@@ -12,17 +13,14 @@ if TYPE_CHECKING:
 #: Bytes of one read where a file's content is its fingerprint.
 _HASH_BLOCK = 1 << 20
 
-#: Seconds without a byte after which a stream over HTTP counts as lost.
-_SILENCE_SECONDS = 60
-
 
 def remote_sources(url: str) -> list[SourceFile]:
     """Return the files that a URL, or a glob on an object store, names.
 
     Raises `UsageError` when the driver is not installed, nothing is there, or it cannot be reached.
     """
-    filesystem, path = _filesystem(url)
-    if "*" not in path or _is_http(url):
+    filesystem, path = open_url(url)
+    if "*" not in path or is_http(url):
         return [_source(url, filesystem, path)]
     try:
         found = sorted(filesystem.glob(path))
@@ -35,7 +33,7 @@ def remote_sources(url: str) -> list[SourceFile]:
 
 def open_remote(source: SourceFile) -> Any:
     """Open a URL for reading bytes; whoever reads it handles the driver's errors."""
-    filesystem, path = _filesystem(source.url)
+    filesystem, path = open_url(source.url)
     return _open(filesystem, path, seekable=source.seekable)
 
 
@@ -45,29 +43,6 @@ def _open(filesystem: "AbstractFileSystem", path: str, *, seekable: bool) -> Any
     return filesystem.open(path, "rb", block_size=0)  # Of the HTTP driver: as one stream.
 
 
-def _filesystem(url: str) -> "tuple[AbstractFileSystem, str]":
-    from fsspec.core import url_to_fs
-
-    options: dict[str, Any] = {}
-    if _is_http(url):
-        from aiohttp import ClientTimeout
-
-        # The driver's own limit of 5 minutes is for the whole file, however large it is.
-        limit = ClientTimeout(total=None, sock_connect=_SILENCE_SECONDS, sock_read=_SILENCE_SECONDS)
-        options = {"client_kwargs": {"timeout": limit}}
-    name = hide_password(url)
-    try:
-        filesystem, path = url_to_fs(url, **options)
-    except ImportError as error:
-        raise UsageError(f"{name}: {_driver(url, error)}") from None
-    except ValueError:
-        scheme = url.split("://", 1)[0]
-        raise UsageError(f"{name}: nothing is known to read {scheme}:// with") from None
-    except Exception as error:  # noqa: BLE001  (every driver raises its own kinds)
-        raise UsageError(f"{name} cannot be opened: {why(error)}") from None
-    return filesystem, path
-
-
 def _source(url: str, filesystem: "AbstractFileSystem", path: str) -> SourceFile:
     name = hide_password(url)
     try:
@@ -75,16 +50,15 @@ def _source(url: str, filesystem: "AbstractFileSystem", path: str) -> SourceFile
         if info.get("type") == "directory":
             raise UsageError(f"{name} is a folder; name its files")
         size = info.get("size")
-        seekable = not _is_http(url) or (size is not None and _takes_ranges(filesystem, path))
+        seekable = not is_http(url) or (size is not None and _takes_ranges(filesystem, path))
         fingerprint = _tag(info, size) or _content_hash(filesystem, path, seekable=seekable)
     except FileNotFoundError as error:
+        if is_missing(error):
+            raise UsageError(f"{name} does not exist; check the URL") from None
         # The driver for HTTP raises this whatever happened.
-        cause = error.__cause__
-        if isinstance(cause, Exception) and getattr(cause, "status", 404) not in (404, 410):
-            raise UsageError(f"{name} cannot be read: {why(cause)}") from None
-        if cause is not None and not hasattr(cause, "status"):
-            raise UsageError(f"{name} cannot be reached: {why(cause)}") from None
-        raise UsageError(f"{name} does not exist; check the URL") from None
+        cause = error.__cause__ or error
+        verb = "read" if hasattr(cause, "status") else "reached"
+        raise UsageError(f"{name} cannot be {verb}: {why(cause)}") from None
     except PermissionError:
         raise UsageError(f"no permission to read {name}; check your credentials") from None
     except UsageError:
@@ -123,10 +97,6 @@ def _takes_ranges(filesystem: Any, path: str) -> bool:
     return bool(sync(filesystem.loop, ask))
 
 
-def _is_http(url: str) -> bool:
-    return url.split("://", 1)[0].lower() in ("http", "https")
-
-
 def _with_path(url: str, filesystem: "AbstractFileSystem", path: str) -> str:
     """Return the URL of one match of a glob, with the credentials of the glob."""
     scheme, rest = url.split("://", 1)
@@ -134,25 +104,3 @@ def _with_path(url: str, filesystem: "AbstractFileSystem", path: str) -> str:
     if "@" in authority:
         return f"{scheme}://{authority}/{path.lstrip('/')}"
     return str(filesystem.unstrip_protocol(path))
-
-
-def _driver(url: str, error: ImportError) -> str:
-    """Return which package to install, from the driver's module in fsspec's register."""
-    from fsspec.registry import known_implementations
-
-    scheme = url.split("://", 1)[0].lower()
-    module = str(known_implementations.get(scheme, {}).get("class", "")).split(".")[0]
-    cause = error.__cause__
-    if module in ("", "fsspec"):
-        module = getattr(cause, "name", None) or getattr(error, "name", None) or f"fsspec[{scheme}]"
-    return f"reading {scheme}:// needs a driver; install it: pip install {module}"
-
-
-def why(error: BaseException) -> str:
-    """Return the cause without the foreign message, which may hold the URL with its secrets."""
-    status = getattr(error, "status", None)
-    if isinstance(status, int):
-        return f"the server answered {status}"
-    if isinstance(error, TimeoutError):
-        return "it did not answer in time"
-    return getattr(error, "strerror", None) or type(error).__name__

@@ -15,9 +15,13 @@ from db.migrate import upgrade
 from db.settings import get_settings
 from db.store import Store
 from tests.databases import fresh_database
+from tests.object_store import ObjectStore, fresh_bucket, start_object_store
 from tests.services import start_postgres, start_redis
 
 DATABASES = ("sqlite", "postgresql")
+
+#: Where a registry's files may be.
+REGISTRIES = ("folder", "s3")
 
 
 def pytest_configure() -> None:
@@ -135,3 +139,25 @@ def store(request: pytest.FixtureRequest) -> Store:
     name = "sqlite_store" if request.param == "sqlite" else "postgres_store"
     chosen: Store = request.getfixturevalue(name)
     return chosen
+
+
+@pytest.fixture(scope="session")
+def object_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
+    """Run an S3 server for the whole session; no test sees it but through `bucket`."""
+    with start_object_store(tmp_path_factory.mktemp("s3")) as running:
+        yield running
+
+
+@pytest.fixture
+def bucket(object_store: ObjectStore) -> Iterator[str]:
+    """URL of an empty bucket, whose server and account stand in the environment."""
+    with fresh_bucket(object_store) as url:
+        yield url
+
+
+@pytest.fixture(params=REGISTRIES)
+def registry_address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where a registry may put its files: a folder that is not there yet, and a bucket's prefix."""
+    if request.param == "folder":
+        return str(tmp_path / "registry")
+    return f"{request.getfixturevalue('bucket')}/models"

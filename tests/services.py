@@ -9,7 +9,7 @@ import socket
 import subprocess
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -37,7 +37,7 @@ def start_redis(folder: Path) -> Iterator[str]:
     if given:
         yield given
         return
-    port = _free_port()
+    port = free_port()
     with (folder / "redis.log").open("ab") as log:
         process = subprocess.Popen(
             [
@@ -58,7 +58,8 @@ def start_redis(folder: Path) -> Iterator[str]:
         process.wait(timeout=10)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of loopback that nobody listens on."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
@@ -66,16 +67,23 @@ def _free_port() -> int:
 
 
 def _wait_for_redis(url: str, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + _START_SECONDS
+    def answers() -> bool:
+        try:
+            return bool(client.ping())
+        except redis.ConnectionError:
+            return False
+
     with redis.Redis.from_url(url) as client:
-        while True:
-            try:
-                client.ping()
-                return
-            except redis.ConnectionError:
-                if process.poll() is not None or time.monotonic() > deadline:
-                    raise
-            time.sleep(0.02)
+        wait_for(answers, process)
+
+
+def wait_for(answers: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
+    """Return as soon as the server that `process` runs answers; raise if it ended, or is mute."""
+    deadline = time.monotonic() + _START_SECONDS
+    while not answers():
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError(f"{process.args!r} does not answer; status: {process.poll()}")
+        time.sleep(0.02)
 
 
 @contextmanager

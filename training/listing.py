@@ -70,7 +70,7 @@ def damage(version: Version, artifacts: ArtifactStore) -> list[str]:
         if location is None or hashes is None or version.state != "ready":
             continue
         try:
-            artifacts.verified(location, hashes)
+            artifacts.check(location, hashes)
         except RegistryError as error:
             found.append(f"{kind}: {one_line(error)}")
     if version.state == "ready" and (wrong := base_damage(version)):

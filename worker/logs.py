@@ -9,10 +9,14 @@ from db.settings import Settings
 
 #: Libraries that tell at INFO what only their own developers need.
 _QUIET = (
+    "aiobotocore",
     "alembic",
+    # At DEBUG it tells the headers of every request, signatures among them.
+    "botocore",
     "fsspec",
     "filelock",
     "httpx",
+    "s3fs",
     "sqlalchemy",
     "transformers",
     "urllib3",

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from db.defaults import LOAD_LIMIT_SECONDS
-from db.errors import RegistryError
+from db.errors import RegistryError, RegistryUnavailable
 from db.registry.artifacts import artifact_store
 from db.registry.names import ModelRef
 from db.registry.versions import Version, resolve
@@ -55,7 +55,8 @@ def ensure_merged(store: Store, settings: Settings, version: Version) -> Path:
     """Return the folder of the merged model, every file of it checked by its SHA-256.
 
     Where it is missing or damaged it is made anew from the adapter, by a child process: that is
-    the one place on the serving side that needs peft. Raises `RegistryError` if that fails.
+    the one place on the serving side that needs peft. Raises `RegistryError` if that fails, and
+    `RegistryUnavailable` if nothing is known of it, because the registry cannot be reached.
     """
     folder = _verified(settings, version)
     if folder is not None:
@@ -73,6 +74,9 @@ def _verified(settings: Settings, version: Version) -> Path | None:
         return None
     try:
         return artifact_store(settings).verified(version.merged, version.merged_sha256)
+    except RegistryUnavailable:
+        # Merging could not read its adapter either, nor write what it made.
+        raise
     except RegistryError as error:
         log.warning("model %s must be merged anew: %s", version, error)
         return None
@@ -85,6 +89,8 @@ def _merge(store: Store, settings: Settings, version: Version) -> None:
         **os.environ,
         "LABELSTREAM_DATABASE_URL": store.url,
         "LABELSTREAM_REGISTRY_DIR": settings.registry,
+        # It keeps its copies of a remote registry's files where this process does.
+        "LABELSTREAM_HOME_DIR": str(settings.home),
     }
     try:
         done = subprocess.run(

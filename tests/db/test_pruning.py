@@ -10,6 +10,7 @@ from db.errors import RegistryError
 from db.registry.aliases import promote, promotions, rollback
 from db.registry.artifacts import ArtifactStore
 from db.registry.events import list_events
+from db.registry.local_artifacts import LocalArtifacts
 from db.registry.names import ModelRef, parse_ref
 from db.registry.orphans import sweep_orphans
 from db.registry.pruning import prune
@@ -24,11 +25,17 @@ from db.registry.versions import (
 from db.store import Store
 from tests.db.ledger_parts import begin, change
 from tests.db.models import new_version
+from tests.registry_files import RegistryFiles, artifacts_at
 
 
 @pytest.fixture
-def artifacts(tmp_path: Path) -> ArtifactStore:
-    return ArtifactStore(str(tmp_path / "registry"))
+def artifacts(registry_address: str, tmp_path: Path) -> ArtifactStore:
+    return artifacts_at(registry_address, tmp_path / "home")
+
+
+@pytest.fixture
+def registry(registry_address: str) -> RegistryFiles:
+    return RegistryFiles(registry_address)
 
 
 def files(artifacts: ArtifactStore, tmp_path: Path, content: str) -> tuple[str, dict[str, str]]:
@@ -51,17 +58,8 @@ def versions(store: Store, artifacts: ArtifactStore, tmp_path: Path, count: int)
     return made
 
 
-def folders(artifacts: ArtifactStore) -> set[str]:
-    return {path.name for path in Path(artifacts.address).iterdir()}
-
-
-def make_old(artifacts: ArtifactStore, location: str, hours: float) -> None:
-    then = time.time() - hours * 3600
-    os.utime(Path(artifacts.address) / location, (then, then))
-
-
 def test_the_newest_and_the_needed_stay_and_the_others_lose_their_files(
-    store: Store, artifacts: ArtifactStore, tmp_path: Path
+    store: Store, artifacts: ArtifactStore, registry: RegistryFiles, tmp_path: Path
 ) -> None:
     made = versions(store, artifacts, tmp_path, 6)
     begin(store, model="emotion", model_ref="emotion:3")
@@ -71,7 +69,7 @@ def test_the_newest_and_the_needed_stay_and_the_others_lose_their_files(
     states = {each.version: each.state for each in list_versions(store)}
     assert states == {1: "ready", 2: "pruned", 3: "ready", 4: "pruned", 5: "ready", 6: "ready"}
     left = [each for each in made if states[each.version] == "ready"]
-    assert folders(artifacts) == {
+    assert registry.folders() == {
         str(name) for each in left for name in (each.adapter, each.merged)
     }
     for each in left:
@@ -113,7 +111,12 @@ def test_there_must_be_such_a_model(store: Store, artifacts: ArtifactStore) -> N
 
 
 def test_a_prune_killed_before_the_files_went_leaves_orphans_that_are_swept(
-    store: Store, artifacts: ArtifactStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: Store,
+    artifacts: ArtifactStore,
+    registry: RegistryFiles,
+    registry_address: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     made = versions(store, artifacts, tmp_path, 2)
 
@@ -125,35 +128,43 @@ def test_a_prune_killed_before_the_files_went_leaves_orphans_that_are_swept(
 
     promote(store, "emotion", 2, who="me", why=None)
     with monkeypatch.context() as patched:
-        patched.setattr(ArtifactStore, "discard", kill)
+        patched.setattr(type(artifacts), "discard", kill)
         with pytest.raises(Killed):
             prune(store, artifacts, "emotion", keep=1, who="me")
-    assert len(folders(artifacts)) == 4
-    for name in folders(artifacts):
-        make_old(artifacts, name, hours=25)
-    assert sweep_orphans(store, artifacts) == sorted([made[0].adapter, str(made[0].merged)])
-    assert folders(artifacts) == {made[1].adapter, str(made[1].merged)}
+    assert len(registry.folders()) == 4
+    for hours, swept in ((23.9, []), (24.1, sorted([made[0].adapter, str(made[0].merged)]))):
+        then = artifacts_at(registry_address, tmp_path / "home", hours=hours)
+        assert sweep_orphans(store, then) == swept
+        assert len(registry.folders()) == 4 - len(swept)
+    assert registry.folders() == {made[1].adapter, str(made[1].merged)}
 
 
-def test_an_orphan_is_swept_after_a_day_and_nothing_else_is(
-    store: Store, artifacts: ArtifactStore, tmp_path: Path
-) -> None:
+def test_an_orphan_is_swept_after_a_day_and_nothing_else_is(store: Store, tmp_path: Path) -> None:
+    root = tmp_path / "registry"
+    artifacts = LocalArtifacts(root)
     (version,) = versions(store, artifacts, tmp_path, 1)
     young, _ = files(artifacts, tmp_path, "a publication under way")
     old, _ = files(artifacts, tmp_path, "left by a killed process")
-    foreign = Path(artifacts.address) / "notes"
+    foreign = root / "notes"
     foreign.mkdir()
-    link = Path(artifacts.address) / ("f" * 32)
+    link = root / ("f" * 32)
     link.symlink_to(foreign)
     for name in (version.adapter, str(version.merged), old, "notes"):
-        make_old(artifacts, name, hours=24.1)
-    make_old(artifacts, young, hours=23.9)
+        make_old(root / name, hours=24.1)
+    make_old(root / young, hours=23.9)
     assert sweep_orphans(store, artifacts) == [old]
-    assert folders(artifacts) == {
+    assert {path.name for path in root.iterdir()} == {
         version.adapter, str(version.merged), young, "notes", link.name,
     }  # fmt: skip
     assert sweep_orphans(store, artifacts) == []
 
 
-def test_a_registry_that_is_not_there_yet_has_no_orphans(store: Store, tmp_path: Path) -> None:
-    assert sweep_orphans(store, ArtifactStore(str(tmp_path / "nowhere"))) == []
+def make_old(folder: Path, hours: float) -> None:
+    then = time.time() - hours * 3600
+    os.utime(folder, (then, then))
+
+
+def test_a_registry_that_is_not_there_yet_has_no_orphans(
+    store: Store, artifacts: ArtifactStore
+) -> None:
+    assert sweep_orphans(store, artifacts) == []

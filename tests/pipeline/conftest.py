@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import make_url
 
 from db.migrate import upgrade
-from db.registry.artifacts import ArtifactStore
+from db.registry.local_artifacts import LocalArtifacts
 from db.registry.names import parse_ref
 from db.registry.versions import Version, resolve, set_merged
 from db.settings import Settings
@@ -33,7 +33,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _starter_in(store: Store, registry: Path) -> Version:
     upgrade(store)
-    ensure_starter(store, ArtifactStore(str(registry)))
+    ensure_starter(store, LocalArtifacts(registry))
     return resolve(store, parse_ref(STARTER))
 
 

@@ -1,30 +1,43 @@
-"""Registers a folder in a process of its own: `DATABASE_URL REGISTRY FOLDER MODEL [KILL]`.
+"""Registers a folder in a process of its own: `DATABASE_URL REGISTRY HOME FOLDER MODEL [KILL]`.
 
-With KILL `copy` it ends itself with -9 within the copying, with `commit` right before the commit.
+With KILL `copy` it ends itself with -9 after the first file, with `commit` right before the commit.
 """
 
 import os
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
-import db.registry.artifacts
+import db.registry.local_artifacts
 import training.registering
-from db.registry.artifacts import ArtifactStore
+from db.registry.artifacts import artifact_store
+from db.registry.remote_artifacts import RemoteArtifacts
 from db.settings import Settings
 from db.store import open_store
+
+url, registry, home, folder, model, *kill = sys.argv[1:]
 
 
 def die(*_: object, **__: object) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-url, registry, folder, model, *kill = sys.argv[1:]
+upload = RemoteArtifacts._upload
+
+
+def upload_and_die(*arguments: Any) -> None:
+    upload(*arguments)
+    die()
+
+
 if kill == ["copy"]:
-    db.registry.artifacts.sha256_of = die  # type: ignore[assignment]
+    db.registry.local_artifacts.sha256_of = die  # type: ignore[assignment, attr-defined]
+    RemoteArtifacts._upload = upload_and_die  # type: ignore[assignment, method-assign]
 elif kill == ["commit"]:
     training.registering.add_first_version = die  # type: ignore[attr-defined]
-store = open_store(Settings(_env_file=None, database_url=url))
+settings = Settings(_env_file=None, database_url=url, registry_dir=registry, home_dir=Path(home))
+store = open_store(settings)
 print("ready", flush=True)
 sys.stdin.readline()
-print(training.registering.register(store, ArtifactStore(registry), Path(folder), model))
+print(training.registering.register(store, artifact_store(settings), Path(folder), model))

@@ -1,28 +1,26 @@
 """Many register at once, some die while they do: versions are whole, numbered without gap."""
 
-import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from db.registry.aliases import list_aliases
-from db.registry.artifacts import ArtifactStore
 from db.registry.orphans import sweep_orphans
 from db.registry.versions import list_versions
 from db.store import Store
 from tests.cluster import clean_environment
+from tests.registry_files import RegistryFiles, artifacts_at
 from worker.starter import ADAPTER
 
 SCRIPT = Path(__file__).with_name("registering_process.py")
 
 
-def start(store: Store, registry: Path, *kill: str) -> "subprocess.Popen[str]":
+def start(store: Store, registry: str, home: Path, *kill: str) -> "subprocess.Popen[str]":
     """Start a process that registers the starter's adapter as `mood` when it is told to."""
     process = subprocess.Popen(
-        [sys.executable, SCRIPT, store.url, registry, ADAPTER, "mood", *kill],
+        [sys.executable, SCRIPT, store.url, registry, home, ADAPTER, "mood", *kill],
         env={**clean_environment(), "PYTHONPATH": str(Path(__file__).parents[2])},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -36,8 +34,8 @@ def start(store: Store, registry: Path, *kill: str) -> "subprocess.Popen[str]":
 def test_ten_processes_that_register_at_once_make_ten_versions(
     store: Store, tmp_path: Path
 ) -> None:
-    registry = tmp_path / "registry"
-    processes = [start(store, registry) for _ in range(10)]
+    registry = str(tmp_path / "registry")
+    processes = [start(store, registry, tmp_path / "home") for _ in range(10)]
     for process in processes:
         assert process.stdin is not None
         process.stdin.write("go\n")
@@ -47,9 +45,9 @@ def test_ten_processes_that_register_at_once_make_ten_versions(
     versions = list_versions(store, "mood")
     assert [each.version for each in versions] == list(range(1, 11))
     assert len({each.adapter for each in versions}) == 10
-    assert {each.adapter for each in versions} == {path.name for path in registry.iterdir()}
+    assert {each.adapter for each in versions} == RegistryFiles(registry).folders()
     for each in versions:
-        ArtifactStore(str(registry)).verified(each.adapter, each.adapter_sha256)
+        artifacts_at(registry, tmp_path).check(each.adapter, each.adapter_sha256)
     # The one that was first, whichever it was, went into production.
     assert list_aliases(store) == {("mood", "production"): 1}
 
@@ -58,20 +56,31 @@ def test_ten_processes_that_register_at_once_make_ten_versions(
 def test_a_process_killed_while_it_registers_leaves_no_version(
     store: Store, tmp_path: Path, kill: str
 ) -> None:
-    registry = tmp_path / "registry"
-    killed = start(store, registry, kill)
+    is_killed_while_it_registers(store, str(tmp_path / "registry"), tmp_path / "home", kill)
+
+
+@pytest.mark.parametrize("kill", ["copy", "commit"])
+def test_nor_does_one_that_registers_in_an_object_store(
+    sqlite_store: Store, bucket: str, tmp_path: Path, kill: str
+) -> None:
+    is_killed_while_it_registers(sqlite_store, f"{bucket}/models", tmp_path / "home", kill)
+
+
+def is_killed_while_it_registers(store: Store, address: str, home: Path, kill: str) -> None:
+    registry = RegistryFiles(address)
+    killed = start(store, address, home, kill)
     killed.communicate("go\n", timeout=120)
     assert killed.returncode == -9
     assert list_versions(store, "mood") == []
-    (left,) = registry.iterdir()
-    artifacts = ArtifactStore(str(registry))
+    (left,) = registry.folders()
+    artifacts = artifacts_at(address, home)
     assert sweep_orphans(store, artifacts) == []
 
     # The next one gets number 1, as if nothing had been.
-    assert start(store, registry).communicate("go\n", timeout=120)[0].strip() == "mood:1"
-    then = time.time() - 25 * 3600
-    for folder in registry.iterdir():
-        os.utime(folder, (then, then))
-    assert sweep_orphans(store, artifacts) == [left.name]
+    again = start(store, address, home)
+    assert again.communicate("go\n", timeout=120)[0].strip() == "mood:1"
+    for hours, swept in ((23.9, []), (24.1, [left])):
+        assert sweep_orphans(store, artifacts_at(address, home, hours=hours)) == swept
     (version,) = list_versions(store, "mood")
+    assert registry.folders() == {version.adapter}
     artifacts.verified(version.adapter, version.adapter_sha256)

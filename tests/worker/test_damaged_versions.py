@@ -8,7 +8,8 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from db.registry.aliases import promote
-from db.registry.artifacts import artifact_store, sha256_of
+from db.registry.artifact_files import sha256_of
+from db.registry.artifacts import artifact_store
 from db.registry.events import list_events
 from db.registry.names import ModelRef
 from db.registry.versions import Version, list_versions, resolve

@@ -11,7 +11,8 @@ from peft import PeftModel
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from db.errors import RegistryError
-from db.registry.artifacts import artifact_store, sha256_of
+from db.registry.artifact_files import sha256_of
+from db.registry.artifacts import artifact_store
 from db.registry.names import parse_ref
 from db.registry.versions import NewVersion, Version, add_version, list_versions, resolve
 from db.settings import Settings

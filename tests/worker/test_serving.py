@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 
 from db.errors import RegistryError, UsageError
 from db.registry.aliases import list_aliases
-from db.registry.artifacts import ArtifactStore
+from db.registry.local_artifacts import LocalArtifacts
 from db.registry.versions import Version, list_versions
 from db.settings import Settings
 from db.store import Store
@@ -99,7 +99,7 @@ def test_of_many_that_start_at_once_one_registers_the_starter(store: Store, tmp_
         mine = Store(store.url)
         try:
             together.wait(30)
-            ensure_starter(mine, ArtifactStore(str(registry)))
+            ensure_starter(mine, LocalArtifacts(registry))
         except BaseException as error:  # noqa: BLE001
             errors.append(error)
         finally:
@@ -121,10 +121,10 @@ def test_of_many_that_start_at_once_one_registers_the_starter(store: Store, tmp_
 def test_the_terms_of_the_starter_are_said_when_it_is_registered(
     sqlite_store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    ensure_starter(sqlite_store, ArtifactStore(str(tmp_path / "registry")))
+    ensure_starter(sqlite_store, LocalArtifacts(tmp_path / "registry"))
     (said,) = caplog.messages
     assert said.startswith("model emotion:1 is registered; its terms: educational and research use")
-    ensure_starter(sqlite_store, ArtifactStore(str(tmp_path / "registry")))
+    ensure_starter(sqlite_store, LocalArtifacts(tmp_path / "registry"))
     assert len(caplog.messages) == 1, "said once"
 
 
@@ -137,5 +137,5 @@ def test_a_starter_that_cannot_be_registered_leaves_no_folder(
             "BEGIN SELECT RAISE(ABORT, 'refused'); END"
         )
     with pytest.raises(DBAPIError):
-        ensure_starter(sqlite_store, ArtifactStore(str(tmp_path / "registry")))
+        ensure_starter(sqlite_store, LocalArtifacts(tmp_path / "registry"))
     assert list((tmp_path / "registry").iterdir()) == []

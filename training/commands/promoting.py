@@ -31,7 +31,7 @@ def promote(
     with open_registry() as registry:
         found = resolve(registry.store, reference)
         # What cannot be loaded is found out here, not by the workers.
-        registry.artifacts.verified(found.adapter, found.adapter_sha256)
+        registry.artifacts.check(found.adapter, found.adapter_sha256)
         before = list_aliases(registry.store).get((found.model, alias))
         moved = point(
             registry.store, found.model, found.version, who=current_user(), why=why, alias=alias
