@@ -80,8 +80,9 @@ def run_command(app: "Typer") -> None:
     """Run a command line, and end the process with the status that the contract names.
 
     Every error that is meant for people becomes one line on stderr. A closed pipe on stdout is no
-    error of ours.
+    error of ours, and a stream that was closed before the start takes what is written.
     """
+    _open_closed_streams()
     try:
         status = app(standalone_mode=False)
     except LabelstreamError as error:
@@ -89,9 +90,12 @@ def run_command(app: "Typer") -> None:
     except (KeyboardInterrupt, EOFError):
         _end("interrupted", 130)
     except BrokenPipeError:
-        # Python flushes stdout at exit and would fail a second time: give it a sink.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
+        _end_unheard()
+    except SystemExit as ended:
+        # The command-line library itself ends a command whose reader has gone, as if it had failed.
+        if isinstance(ended.__context__, BrokenPipeError):
+            _end_unheard()
+        raise
     except Exception as error:
         if type(error).__name__ == "Abort":
             _end("interrupted", 130)
@@ -110,6 +114,23 @@ def run_command(app: "Typer") -> None:
         advice = f"; see: {command} --help" if command else ""
         _end(f"error: {message.rstrip('.')}{advice}", 2)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _open_closed_streams() -> None:
+    # A descriptor that is free is given to the next file that is opened, and that may be a database.
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            sink = os.open(os.devnull, os.O_RDWR)
+            if sink != descriptor:
+                os.dup2(sink, descriptor)
+                os.close(sink)
+            setattr(sys, name, os.fdopen(descriptor, "w" if descriptor else "r"))
+
+
+def _end_unheard() -> NoReturn:
+    # Python flushes stdout at exit and would fail a second time: give it a sink.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(141)
 
 
 def _end(line: str, status: int) -> NoReturn:

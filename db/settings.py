@@ -5,12 +5,13 @@ of the working folder, or as a file of that name in `/run/secrets`.
 """
 
 import tempfile
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from db.defaults import MAX_LOADED
@@ -67,11 +68,12 @@ class Settings(BaseSettings):
     )
     log_format: Literal["text", "json"] = Field("text", description="a log line's form")
 
-    @field_validator("database_url", "broker_url", "registry_dir", "metrics_port", mode="before")
+    @model_validator(mode="before")
     @classmethod
-    def _empty_is_unset(cls, value: object) -> object:
-        # Compose files pass an unset variable on as an empty string.
-        return None if value == "" else value
+    def _empty_is_unset(cls, values: Mapping[str, object]) -> dict[str, object]:
+        # Compose files pass an unset variable on as an empty string. One that is set and empty
+        # still outweighs the `.env` file.
+        return {name: value for name, value in values.items() if value != ""}
 
     @field_validator("registry_dir", mode="before")
     @classmethod

@@ -42,10 +42,15 @@ def test_the_environment_wins_over_the_file(folder: Path, monkeypatch: pytest.Mo
     assert not settings.embedded
 
 
-@pytest.mark.parametrize("name", ["DATABASE_URL", "BROKER_URL", "REGISTRY_DIR", "METRICS_PORT"])
-def test_an_empty_setting_is_an_unset_one(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(f"LABELSTREAM_{name}", "")
-    assert getattr(get_settings(), name.lower()) is None
+@pytest.mark.parametrize("name", sorted(Settings.model_fields))
+def test_an_empty_setting_is_an_unset_one(
+    name: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    default = getattr(get_settings(), name)
+    get_settings.cache_clear()
+    (folder / ".env").write_text(f"LABELSTREAM_{name.upper()}=7\n")
+    monkeypatch.setenv(f"LABELSTREAM_{name.upper()}", "")
+    assert getattr(get_settings(), name) == default
 
 
 def test_settings_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
