@@ -3,6 +3,7 @@
 Every driver raises errors of its own, with whole URLs in them; here they become plain words.
 """
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from db.errors import UsageError, hide_password
@@ -20,8 +21,12 @@ S3_SILENCE_SECONDS = 15
 #: Tries of one request by botocore, and of such rounds by s3fs, both with growing pauses: a server
 #: that cannot be reached is given up within 2 x 4 x 3 s and the pauses, about 27 s. By default it
 #: would be 5 x 5 x 5 s.
-_S3_TRIES = 2
-_S3_ROUNDS = 4
+S3_TRIES = 2
+S3_ROUNDS = 4
+
+#: Seconds for a file to be written, and how many more a byte: over a line of 1 Mbit/s and better.
+WRITE_SECONDS = 60.0
+_WRITE_SECONDS_A_BYTE = 8e-6
 
 #: What to install for the drivers that come with one of our extras.
 _EXTRAS = {"s3fs": "'labelstream[s3]'"}
@@ -47,8 +52,20 @@ def open_url(url: str) -> "tuple[AbstractFileSystem, str]":
     except Exception as error:  # noqa: BLE001  (every driver raises its own kinds)
         raise UsageError(f"{name} cannot be opened: {why(error)}") from None
     if _is_s3(url):
-        filesystem.retries = _S3_ROUNDS
+        filesystem.retries = S3_ROUNDS
     return filesystem, path
+
+
+def put(filesystem: "AbstractFileSystem", file: Path, path: str) -> None:
+    """Write the local `file` to `path`, or give it up in a time that depends on its size.
+
+    Raises what the driver raises, and `TimeoutError`.
+    """
+    limit = {}
+    if filesystem.async_impl:
+        # That for S3 asks for leave to send, and would wait for ever where nobody answers.
+        limit = {"timeout": WRITE_SECONDS + _WRITE_SECONDS_A_BYTE * file.stat().st_size}
+    filesystem.put_file(str(file), path, **limit)
 
 
 def is_http(url: str) -> bool:
@@ -111,7 +128,7 @@ def _options(url: str) -> dict[str, Any]:
         patience = {
             "connect_timeout": S3_CONNECT_SECONDS,
             "read_timeout": S3_SILENCE_SECONDS,
-            "retries": {"mode": "standard", "total_max_attempts": _S3_TRIES},
+            "retries": {"mode": "standard", "total_max_attempts": S3_TRIES},
         }
         # What the user's own configuration of fsspec says comes first.
         given = conf.get("s3", {}).get("config_kwargs", {})

@@ -1,6 +1,7 @@
 """A real S3 server on loopback, for tests that read or write `s3://` through fsspec."""
 
 import os
+import re
 import subprocess
 import sys
 import urllib.error
@@ -35,7 +36,9 @@ class ObjectStore:
 
     def requests(self, method: str, key: str) -> int:
         """Return how often `key`, which begins with its bucket, was asked for."""
-        return self.log.read_text().count(f'"{method} /{key} HTTP')
+        # It writes some answers in colour.
+        plain = re.sub(r"\x1b\[\d+m", "", self.log.read_text())
+        return plain.count(f'"{method} /{key} HTTP')
 
     def ask_for_credentials(self, asked: bool) -> None:
         """Refuse everybody from now on, for nobody has an account there; or nobody again."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from db.errors import LabelstreamError, RegistryError, RegistryUnavailable, hide_password
 from db.registry.artifact_cache import ArtifactCache
 from db.registry.artifact_files import LOCATION, check_files, files_below
-from db.remote_files import is_missing, is_missing_bucket, open_url, why
+from db.remote_files import is_missing, is_missing_bucket, open_url, put, why
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -121,7 +121,7 @@ class RemoteArtifacts:
     def _upload(self, filesystem: "AbstractFileSystem", file: Path, target: str) -> str:
         """Write one file and return its SHA-256, having made sure that this is what arrived."""
         sha256, md5 = _digests(file)
-        filesystem.put_file(str(file), target)
+        put(filesystem, file, target)
         # S3 tells the MD5 of what it has, unless it came in parts or is encrypted with other keys.
         if str(filesystem.info(target).get("ETag")).strip('"') == md5:
             return sha256
