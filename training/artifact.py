@@ -15,6 +15,7 @@ from db.settings import Settings, get_settings
 from training.data import LabelledData, Split
 from training.describing import FORMAT_VERSION, measure_into, pretty, writing
 from training.fit import Fit
+from training.fit_config import RECORDED_ABOVE
 from training.measuring import Measured
 from training.model_card import model_card
 
@@ -87,8 +88,8 @@ def metadata(fit: Fit, data: LabelledData, provenance: Provenance) -> dict[str, 
     import torch
 
     hyper_parameters = asdict(fit.config)
-    for recorded_above in ("base", "base_revision", "max_length", "seed"):
-        del hyper_parameters[recorded_above]
+    for name in RECORDED_ABOVE:
+        del hyper_parameters[name]
     splits = {"train": data.train, "validation": data.validation, "test": data.test}
     return {
         "format_version": FORMAT_VERSION,

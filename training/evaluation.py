@@ -66,7 +66,7 @@ class Evaluation:
 @contextmanager
 def candidate(adapter: Path, described: NewVersion, settings: Settings) -> Iterator[Classifier]:
     """Give the classifier of an adapter that is not registered, merged as the worker merges it."""
-    name = _engine(settings)
+    name = measuring_engine(settings)
     version = Version(
         **{field: getattr(described, field) for field in NewVersion.__dataclass_fields__}
     )
@@ -80,12 +80,13 @@ def candidate(adapter: Path, described: NewVersion, settings: Settings) -> Itera
 @contextmanager
 def registered(model: str, settings: Settings) -> Iterator[Classifier]:
     """Give the classifier of a registered version, as the worker loads it."""
-    _engine(settings)
+    measuring_engine(settings)
     with Classifier.load(model, settings=settings) as classifier:
         yield classifier
 
 
-def _engine(settings: Settings) -> str:
+def measuring_engine(settings: Settings) -> str:
+    """Return the engine that the settings name; `UsageError` for one that computes with no model."""
     name = choose_engine(settings.engine)
     if name in NEEDS_NO_MODEL:
         raise UsageError(

@@ -6,6 +6,9 @@ from typing import Any, Literal
 
 from worker.bases import STARTER_BASE
 
+#: What of a recipe stands in labelstream.json beside the hyper-parameters, and not among them.
+RECORDED_ABOVE = ("base", "base_revision", "max_length", "seed")
+
 #: How much a label's rows count: all alike, or in inverse proportion to how many there are.
 ClassWeights = Literal["none", "balanced"]
 
@@ -52,7 +55,9 @@ def recorded_config(described: Mapping[str, Any]) -> FitConfig:
 
     What it does not tell, as of a model that was made elsewhere, is as usual.
     """
-    told: dict[str, Any] = {**described.get("hyper_parameters", {}), **described}
+    # Beside these it has `epochs` too, which is how each of them went.
+    above = {name: described[name] for name in RECORDED_ABOVE if name in described}
+    told: dict[str, Any] = {**described.get("hyper_parameters", {}), **above}
     known = {each.name: told[each.name] for each in fields(FitConfig) if each.name in told}
     modules = tuple(known.get("target_modules", ()))
     # PEFT's word for all of them is no layer's name.

@@ -61,7 +61,7 @@ def corrected_data(
 
     A correction outranks the label of the data. No text of the validation or test split, white
     space apart, is in the training split that is returned. Raises UsageError for a correction
-    whose label the data does not have.
+    whose label the data does not have, or if nothing is left to train on.
     """
     held_out = {
         text_key(text)
@@ -99,6 +99,11 @@ def corrected_data(
     new = sorted(usable.keys() - met)
     texts += [usable[key].text for key in new]
     label_ids += [ids[usable[key].label] for key in new]
+    if not texts:
+        raise UsageError(
+            f"every training row of {data.name} stands in validation or test too: give a training "
+            "split of its own"
+        )
     counts = CorrectionCounts(
         relabelled=len(relabelled),
         confirmed=len(met) - len(relabelled),

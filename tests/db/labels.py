@@ -1,5 +1,6 @@
 """Labelled rows as they stand in the table, for tests of what reads them."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -19,13 +20,28 @@ def at(minute: int) -> datetime:
 
 def label_row(store: Store, job: int, row: int, label: str, minute: int = 0, **values: Any) -> None:
     """Store a labelled row; with neither `external_id` nor `text` its text is its own."""
-    words = values.pop("text", f"text {job} {row}")
+    with store.write() as connection:
+        connection.execute(insert(LabeledText).values(_row(job, row, label, minute, values)))
+
+
+def label_rows(store: Store, job: int, texts: Sequence[str], label: str, **values: Any) -> None:
+    """Store a labelled row a text, numbered from 1, in one transaction."""
+    rows = [
+        _row(job, number, label, 0, {**values, "text": text})
+        for number, text in enumerate(texts, 1)
+    ]
+    with store.write() as connection:
+        connection.execute(insert(LabeledText), rows)
+
+
+def _row(job: int, row: int, label: str, minute: int, values: dict[str, Any]) -> dict[str, Any]:
+    words = values.get("text", f"text {job} {row}")
     standard: dict[str, Any] = {
         "job_id": job,
         "row_number": row,
         "external_id": None,
         "id_scope": "rows.csv",
-        "text_hash": text_hash(words),
+        "text_hash": text_hash(words or ""),
         "text": words,
         "truncated": False,
         "label": label,
@@ -39,8 +55,7 @@ def label_row(store: Store, job: int, row: int, label: str, minute: int = 0, **v
         "extra": None,
         "labeled_at": at(minute),
     }
-    with store.write() as connection:
-        connection.execute(insert(LabeledText).values({**standard, **values}))
+    return {**standard, **values}
 
 
 def correct(store: Store, job: int, row: int, label: str, minute: int, who: str = "me") -> None:

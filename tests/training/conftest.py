@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from db.registry.artifacts import artifact_store
 from db.registry.names import parse_ref
@@ -48,13 +47,10 @@ def moods(tmp_path_factory: pytest.TempPathFactory) -> Moods:
     data = write_splits(folder / "data", train=train, val=val, test=test)
     twentieth = write_splits(folder / "twentieth", train=train[:15], val=val, test=test)
     options = ("--model", "mood", "--base", base, *QUICK, "--license", "ours", "--json")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     first = said(home, "fit", "--data", data, *options)
     merge(home, "mood:1")
     second = said(home, "fit", "--data", twentieth, *options, "--promote-if-better")
     merge(home, "mood:2")
-    torch.set_num_threads(threads)
     return Moods(base, data, home, json.loads(first), json.loads(second))
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+import torch
 
 from db.settings import Settings, get_settings
 from tests.tiny_models import WORDS
@@ -91,6 +92,7 @@ def training_in(home: Path, *arguments: object, **settings: str) -> Run:
     with (
         _environment({**environment, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}),
         _arguments("training", *map(str, arguments)),
+        _one_thread(),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
         pytest.raises(SystemExit) as end,
@@ -131,6 +133,17 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
             else:
                 os.environ[name] = value
         get_settings.cache_clear()
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    # So little work is done soonest by one, above all beside others.
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextlib.contextmanager
