@@ -121,6 +121,11 @@ class LineWindow:
         self._extended = False
 
     @property
+    def end(self) -> int:
+        """The byte offset up to which blocks were taken; the lines before it are not all read."""
+        return self._end
+
+    @property
     def lines(self) -> list[bytes]:
         """The lines with their line ends."""
         if self._lines is None:

@@ -98,10 +98,16 @@ class Reader:
 
     @property
     def progress(self) -> tuple[int, int | None]:
-        """Bytes read (as stored) and bytes of all sources, None where one does not tell."""
+        """Bytes read (as stored) and bytes of all sources, None where one does not tell.
+
+        Rows read and rows wanted where a limit will end it sooner.
+        """
         sizes = [source.size for source in self._sources]
         total = None if None in sizes else sum(size or 0 for size in sizes)
         read = self._finished_bytes + (0 if self._body is None else self._body.consumed)
+        limit = self._wanted.limit
+        if limit is not None and (not total or self._row * total > read * limit):
+            return self._row, limit
         return read, total
 
     def __iter__(self) -> Iterator[Row | RejectedRow]:
@@ -180,7 +186,10 @@ class _TextBody:
 
     @property
     def consumed(self) -> int:
-        return self.stream.consumed
+        # A block is read at once, its rows one by one: a small file would be read before its
+        # first row.
+        end = self.window.end
+        return round(self.stream.consumed * self.window.place()[0] / end) if end else 0
 
     def place(self) -> tuple[int, int]:
         return self.window.place()

@@ -226,12 +226,3 @@ def test_limit_counts_rows_labelled_or_rejected(tmp_path: Path) -> None:
     result = read_bytes(tmp_path, "id,text\n1,a\n\n2\n3,c\n4,d\n", limit=3)
     assert result.texts == ["a", "c"]
     assert result.reasons == [(4, "too few fields: 1 of 2")]
-
-
-def test_progress_goes_from_nothing_to_all_bytes_of_all_files(tmp_path: Path) -> None:
-    for name in ("a.csv", "b.csv"):
-        (tmp_path / name).write_text("text\nhello\n")
-    reader = reader_of(tmp_path / "a.csv", tmp_path / "b.csv")
-    assert reader.progress == (0, 22)
-    assert len(list(reader)) == 2
-    assert reader.progress == (22, 22)
