@@ -37,14 +37,14 @@ class FitConfig:
     batch_size: int = 32
     #: Batches whose gradients are summed up before a step.
     accumulate: int = 1
-    epochs: int = 4
+    epochs: int = 7
     #: Epochs without a better validation macro-F1 after which the fit ends; 0: never.
     patience: int = 0
     #: Share of the truth that is spread over all labels (Szegedy et al., 2016).
-    label_smoothing: float = 0.0
+    label_smoothing: float = 0.1
     class_weights: ClassWeights = "none"
     #: Decay of the running average of the weights, which is what is kept; 0: the weights.
-    average_decay: float = 0.0
+    average_decay: float = 0.999
     #: Token ids a text is cut to.
     max_length: int = 128
     seed: int = 42
