@@ -92,7 +92,7 @@ def training_in(home: Path, *arguments: object, **settings: str) -> Run:
     with (
         _environment({**environment, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}),
         _arguments("training", *map(str, arguments)),
-        _one_thread(),
+        one_torch_thread(),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
         pytest.raises(SystemExit) as end,
@@ -120,6 +120,17 @@ def refused(home: Path, *arguments: object, **settings: str) -> str:
 
 
 @contextlib.contextmanager
+def one_torch_thread() -> Iterator[None]:
+    """Let torch compute by one thread: so little work is done soonest so, above all beside others."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextlib.contextmanager
 def _environment(values: Mapping[str, str]) -> Iterator[None]:
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
@@ -133,17 +144,6 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
             else:
                 os.environ[name] = value
         get_settings.cache_clear()
-
-
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    # So little work is done soonest by one, above all beside others.
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @contextlib.contextmanager
