@@ -50,7 +50,9 @@ def clean_environment(**settings: str) -> dict[str, str]:
 class Cluster:
     """Workers and producers that share one Redis and one database."""
 
-    def __init__(self, folder: Path, broker_url: str, database_url: str, registry: Path) -> None:
+    def __init__(
+        self, folder: Path, broker_url: str, database_url: str, registry: Path | str
+    ) -> None:
         self.folder = folder
         self.store = Store(database_url)
         upgrade(self.store)
