@@ -28,6 +28,9 @@ CHUNK_BYTES = 1_048_576
 #: threads busy for seconds and bound what the ledger holds in payloads.
 MAX_QUEUED_CHUNKS = 64
 
+#: The largest number that both databases store, and that people may write.
+LARGEST_NUMBER = 2**63 - 1
+
 #: The queue that a worker serves when nothing else is said.
 QUEUE = "labelstream"
 

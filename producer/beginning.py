@@ -20,6 +20,9 @@ from db.ledger.jobs import (
 )
 from db.store import Store
 
+#: The option under which a job that has a key of the user's own remembers what it labels and how.
+CONTENT = "content"
+
 
 @dataclass(frozen=True)
 class Beginning:
@@ -38,14 +41,15 @@ def producer_name() -> str:
 def begin_job(store: Store, new: NewJob, *, again: bool, say: Callable[[str], None]) -> Beginning:
     """Return the job for `new`: one that exists under its identity, or else a fresh one.
 
-    A running job whose producer is gone is taken over; to tell a dead producer from a living one
-    may take as long as a lease. Raises `UsageError`, naming the job and its producer, when it
-    lives.
+    A running job whose producer is gone is taken over, for its rows are not labelled yet; to tell
+    a dead producer from a living one may take as long as a lease. Raises `UsageError`, naming the
+    job and its producer, when it lives, and for a job with the same key that reads something else.
     """
     while True:
         job = find_job(store, new.identity)
         if job is not None and job.state == "running":
-            if again:
+            _refuse_other_content(job, new)
+            if again and not _was_left(job):
                 raise UsageError(
                     f"job {job.id} is running on the same rows, so --again must wait; "
                     f"see: producer status {job.id}, or stop it: producer cancel {job.id}"
@@ -61,6 +65,20 @@ def begin_job(store: Store, new: NewJob, *, again: bool, say: Callable[[str], No
         except AlreadyRunning:
             continue
         return Beginning(get_job(store, production.job), production)
+
+
+def _refuse_other_content(job: JobRecord, new: NewJob) -> None:
+    if job.options.get(CONTENT) != new.options.get(CONTENT):
+        raise UsageError(
+            f"job {job.id} has the key {new.options['job_key']!r} and is not done, but reads other "
+            f"rows or otherwise ({job.source}); end it as it began, or stop it: "
+            f"producer cancel {job.id}"
+        )
+
+
+def _was_left(job: JobRecord) -> bool:
+    """Whether a running job has no producer, as far as can be told without waiting."""
+    return job.producer_lease_until is None or (job.producer is not None and _is_gone(job.producer))
 
 
 def _take_over(store: Store, job: JobRecord, say: Callable[[str], None]) -> Production | None:

@@ -1,14 +1,13 @@
 """The `producer` command."""
 
-import json
 import re
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
-from db.defaults import CHUNK_ROWS, MAX_QUEUED_CHUNKS, QUEUE
-from db.errors import UsageError, run_command
+from db.defaults import CHUNK_ROWS, LARGEST_NUMBER, MAX_QUEUED_CHUNKS, QUEUE
+from db.errors import JobFailed, UsageError, run_command
 from producer.looking import add_commands
 
 app = typer.Typer(
@@ -17,6 +16,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Read text from files, have it labelled by workers, and look at the results.",
 )
+
+
+#: The value of an option, or None where it was not given.
+Text = TypeVar("Text", str, str | None)
 
 
 class SourceFormat(StrEnum):
@@ -118,14 +121,14 @@ def ingest(
             format=source_format.value,
             delimiter=delimiter,
             encoding=encoding,
-            limit=limit,
+            limit=None if limit is None else min(limit, LARGEST_NUMBER),
         ),
         chunk_rows=chunk_rows,
-        max_queued=max_queued,
-        queue=queue,
+        max_queued=min(max_queued, LARGEST_NUMBER),
+        queue=_not_empty("--queue", queue),
         max_rejects=_max_rejects(max_rejects),
         store_text=store_text,
-        job_key=job_key,
+        job_key=_not_empty("--job-key", job_key),
         id_scope=id_scope,
         wait=_waits(wait, embedded=settings.embedded),
         again=again,
@@ -134,15 +137,15 @@ def ingest(
     with Screen() as screen:
         if dry_run:
             result = dry.dry_run(request, settings, screen)
-            _print_dry_run(result, as_json=as_json)
+            _tell_dry_run(result, as_json=as_json)
             return
         outcome = run_ingest(request, settings, screen)
-    _print_summary(outcome, as_json=as_json)
+    _tell(outcome, as_json=as_json)
 
 
 @app.command()
 def relabel(
-    job: Annotated[int, typer.Argument(help="A finished job whose texts were stored.")],
+    job: Annotated[int, typer.Argument(min=1, help="A finished job whose texts were stored.")],
     model: Model = None,
     chunk_rows: ChunkRows = CHUNK_ROWS,
     max_queued: MaxQueued = MAX_QUEUED_CHUNKS,
@@ -166,12 +169,12 @@ def relabel(
             settings,
             screen,
             chunk_rows=chunk_rows,
-            max_queued=max_queued,
-            queue=queue,
+            max_queued=min(max_queued, LARGEST_NUMBER),
+            queue=_not_empty("--queue", queue),
             wait=_waits(wait, embedded=settings.embedded),
             again=again,
         )
-    _print_summary(outcome, as_json=as_json)
+    _tell(outcome, as_json=as_json)
 
 
 add_commands(app)
@@ -181,6 +184,13 @@ def _names(text: str | None) -> tuple[str, ...]:
     if text is None:
         return ()
     return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _not_empty(option: str, value: Text) -> Text:
+    # An unset variable of a shell script: taken as it is, every file would be one job.
+    if value is not None and not value.strip():
+        raise UsageError(f"{option} is empty; give it a value, or leave it out")
+    return value
 
 
 def _max_rejects(text: str | None) -> str | None:
@@ -200,28 +210,45 @@ def _waits(wait: bool | None, *, embedded: bool) -> bool:
     return embedded or (is_at_terminal() if wait is None else wait)
 
 
-def _print_summary(outcome: Any, *, as_json: bool) -> None:
-    if as_json:
-        typer.echo(json.dumps(outcome.summary.to_json(), ensure_ascii=False))
-        return
+def _tell(outcome: Any, *, as_json: bool) -> None:
+    """Print the summary, also of a job that failed; then raise `JobFailed` for such a one."""
     from producer.summary import print_summary
+    from producer.terminal import show_json
 
-    print_summary(outcome.summary)
-
-
-def _print_dry_run(result: Any, *, as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps(result.to_json(), ensure_ascii=False))
-        return
-    typer.echo(f"{result.rows:,} rows, {result.rejected:,} of them rejected")
+        show_json(outcome.summary.to_json())
+    else:
+        print_summary(outcome.summary)
+    if outcome.failure is not None:
+        raise JobFailed(outcome.failure)
+
+
+def _tell_dry_run(result: Any, *, as_json: bool) -> None:
+    """Print what a dry run found; then raise `JobFailed` if the job would fail."""
+    from producer.terminal import show_json
+
+    if as_json:
+        show_json(result.to_json())
+    else:
+        _print_dry_run(result)
+    if result.error is not None:
+        raise JobFailed(f"the job would fail: {result.error}")
+
+
+def _print_dry_run(result: Any) -> None:
+    from producer.terminal import counted
+
+    typer.echo(f"{counted(result.rows, 'row')}, {result.rejected:,} rejected")
     for reason, count in result.reasons.items():
         typer.echo(f"  {count:,} x {reason}")
-    mix = ", ".join(f"{label} {count}" for label, count in result.labels.items())
-    typer.echo(f"labels of the first {result.sampled}: {mix}")
-    typer.echo(
-        f"the whole would take about {result.expected_seconds:,.0f} s "
-        f"at {result.rows_per_second:,.0f} rows/s; nothing was kept"
-    )
+    if result.sampled:
+        mix = ", ".join(f"{label} {count}" for label, count in result.labels.items())
+        typer.echo(f"labels of the first {result.sampled}: {mix}")
+        typer.echo(
+            f"the whole would take about {result.expected_seconds:,.0f} s "
+            f"at {result.rows_per_second:,.0f} rows/s"
+        )
+    typer.echo("nothing was kept")
 
 
 def main() -> None:

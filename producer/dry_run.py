@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from db.errors import JobFailed, one_line
+from db.errors import one_line
+from db.ledger.ending import reject_limit
 from db.ledger.jobs import NewJob, create_job, get_job
 from db.ledger.stopping import cancel, purge
 from db.ledger.totals import job_totals, label_mix
@@ -56,6 +57,8 @@ class DryRun:
     labels: dict[str, int]
     rows_per_second: float
     expected_seconds: float
+    #: Why the job would fail; None if it would not.
+    error: str | None
 
     def to_json(self) -> dict[str, Any]:
         """Return it as one JSON object."""
@@ -65,8 +68,7 @@ class DryRun:
 def dry_run(request: IngestRequest, settings: Settings, screen: Screen) -> DryRun:
     """Read and check all of the source, label its first good rows, and leave nothing behind.
 
-    Raises what `ingest` raises for a source, a model or a service that cannot be used, and
-    `JobFailed` if the source breaks off.
+    Raises what `ingest` raises for a source, a model or a service that cannot be used.
     """
     reference = parse_ref(request.model)
     reader = open_reader(resolve_sources(request.sources), request.read, START)
@@ -88,21 +90,18 @@ def dry_run(request: IngestRequest, settings: Settings, screen: Screen) -> DryRu
             hidden=True,
         )
         with interruptible():
-            count, result = _sample_and_count(services, new, reader, screen, request.max_queued)
-    if count.source_error is not None:
-        raise JobFailed(f"{count.source_error} (after {count.rows:,} rows)")
-    return result
+            return _sample_and_count(services, new, reader, screen, request)
 
 
 def _sample_and_count(
-    services: Services, new: NewJob, reader: Reader, screen: Screen, max_queued: int
-) -> tuple[Count, DryRun]:
+    services: Services, new: NewJob, reader: Reader, screen: Screen, request: IngestRequest
+) -> DryRun:
     production = create_job(services.store, new, producer_name())
     job = get_job(services.store, production.job)
     count = Count()
     try:
         items = iter(reader)
-        run = JobRun(services, job, production, screen, max_queued=max_queued)
+        run = JobRun(services, job, production, screen, max_queued=request.max_queued)
         started = time.monotonic()
         sample = chunked(_good_rows(items, count), _CHUNK_ROWS)
         run.run(sample, lambda: asdict(START), wait=True)
@@ -112,7 +111,7 @@ def _sample_and_count(
         totals = job_totals(services.store, job.id)
         rate = totals.rows / seconds if totals.rows else 0.0
         good = count.rows - count.rejected
-        return count, DryRun(
+        return DryRun(
             rows=count.rows,
             rejected=count.rejected,
             reasons=dict(count.rejects.most_common()),
@@ -120,10 +119,25 @@ def _sample_and_count(
             labels=label_mix(services.store, job.id),
             rows_per_second=round(rate, 1),
             expected_seconds=round(good / rate, 1) if rate else 0.0,
+            error=_why_it_would_fail(count, request.max_rejects),
         )
     finally:
         cancel(services.store, job.id)
         purge(services.store, job.id)
+
+
+def _why_it_would_fail(count: Count, max_rejects: str | None) -> str | None:
+    if count.source_error is not None:
+        return f"{count.source_error} (after {count.rows:,} rows)"
+    limit = reject_limit(max_rejects, count.rows)
+    if limit is not None and count.rejected > limit:
+        return (
+            f"{count.rejected} of {count.rows} rows were rejected, "
+            f"more than --max-rejects {max_rejects}"
+        )
+    if count.rows and count.rejected == count.rows:
+        return f"every row was rejected ({count.rows:,})"
+    return None
 
 
 def _good_rows(items: Iterator[Row | RejectedRow], count: Count) -> Iterator[Row]:

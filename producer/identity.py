@@ -23,13 +23,20 @@ def source_identity(sources: Sequence[SourceFile]) -> str:
 def job_identity(
     sources: Sequence[SourceFile], columns: ReadOptions, request: IngestRequest, model: str
 ) -> str:
-    """Return what tells this job from others: sources with content, how they are read, the model.
-
-    `columns` names the columns that are read, guessed or given, so that naming what would be
-    guessed makes no second job. `--job-key` takes the place of all of it.
-    """
+    """Return what tells this job from others: its `--job-key`, else what it labels and how."""
     if request.job_key is not None:
         return digest(["key", request.job_key])
+    return content_identity(sources, columns, request, model)
+
+
+def content_identity(
+    sources: Sequence[SourceFile], columns: ReadOptions, request: IngestRequest, model: str
+) -> str:
+    """Return what a job labels and how: sources with content, how they are read, the model.
+
+    `columns` names the columns that are read, guessed or given, so that naming what would be
+    guessed makes no second job.
+    """
     return digest(
         [
             "ingest",

@@ -1,7 +1,7 @@
 """`producer ingest`: from files to a job that ends."""
 
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -13,9 +13,9 @@ from db.registry.names import ModelRef, parse_ref
 from db.registry.versions import list_versions, resolve
 from db.settings import Settings
 from db.store import Store
-from producer.beginning import Beginning, begin_job
+from producer.beginning import CONTENT, Beginning, begin_job
 from producer.chunking import chunked
-from producer.identity import job_identity, source_identity
+from producer.identity import content_identity, job_identity, source_identity
 from producer.reader import Reader
 from producer.request import IngestRequest
 from producer.rows import Position, ReadOptions
@@ -32,10 +32,10 @@ START = Position(file=0, offset=0, line=0, row=0)
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a call: the job's summary, and whether this call did any work."""
+    """What became of a call: the job's summary, and why the job came to no good end, if so."""
 
     summary: JobSummary
-    already_done: bool = False
+    failure: str | None = None
 
 
 @contextmanager
@@ -55,8 +55,8 @@ def interruptible() -> Iterator[None]:
 def ingest(request: IngestRequest, settings: Settings, screen: Screen) -> Outcome:
     """Enter every row of the sources and, unless told not to, wait for their labels.
 
-    Raises `UsageError` for a source that cannot be used, `ServiceUnavailable` for a database or
-    broker that cannot be reached, `JobFailed` when the job failed.
+    A job that failed is an outcome. Raises `UsageError` for a source that cannot be used, and
+    `ServiceUnavailable` for a database or broker that cannot be reached.
     """
     reference = parse_ref(request.model)
     sources = resolve_sources(request.sources)
@@ -68,19 +68,19 @@ def ingest(request: IngestRequest, settings: Settings, screen: Screen) -> Outcom
         new = _new_job(request, sources, reader.options, reference)
         beginning = begin_job(services.store, new, again=request.again, say=screen.say)
         if beginning.production is None:
-            screen.say(
-                f"job {beginning.job.id} has these rows already; "
-                "--again labels them once more, in a new job"
-            )
-            return Outcome(summarise(services.store, beginning.job.id), already_done=True)
+            screen.say(_done_already(beginning.job, new))
+            return finish(services.store, beginning.job, wait=True)
         if beginning.continued:
             start = Position(**beginning.job.position)
             screen.say(f"continuing job {beginning.job.id} after row {start.row:,}")
             reader = open_reader(sources, request.read, start)
         else:
             screen.say(f"job {beginning.job.id}: {new.source} with {reference}")
-        _run(services, beginning, reader, request, screen)
-        return Outcome(finish(services.store, beginning.job, wait=request.wait))
+        try:
+            _run(services, beginning, reader, request, screen)
+        except JobFailed as failed:
+            return Outcome(summarise(services.store, beginning.job.id), str(failed))
+        return finish(services.store, beginning.job, wait=request.wait)
 
 
 def open_reader(sources: list[SourceFile], options: ReadOptions, start: Position) -> Reader:
@@ -100,22 +100,29 @@ def check_model(store: Store, reference: ModelRef) -> None:
     resolve(store, reference)
 
 
-def finish(store: Store, job: JobRecord, *, wait: bool) -> JobSummary:
-    """Return the summary of a job that this call has left.
-
-    Raises `JobFailed` if it did not come to a good end.
-    """
+def finish(store: Store, job: JobRecord, *, wait: bool) -> Outcome:
+    """Return the outcome of a job that this call has left; with `wait` it has ended."""
     summary = summarise(store, job.id)
+    failure = None
     if summary.state == "failed":
-        raise JobFailed(f"job {job.id} failed: {summary.error}")
-    if summary.state == "cancelled":
-        raise JobFailed(f"job {job.id} was cancelled; {summary.labeled:,} rows are labelled")
-    if wait and summary.rows and not summary.labeled:
-        raise JobFailed(
+        failure = f"job {job.id} failed: {summary.error}"
+    elif summary.state == "cancelled":
+        failure = f"job {job.id} was cancelled; {summary.labeled:,} rows are labelled"
+    elif wait and summary.rows and not summary.labeled:
+        failure = (
             f"job {job.id}: every row was rejected ({summary.rows:,}); "
             f"see: producer rejects {job.id}"
         )
-    return summary
+    return Outcome(summary, failure)
+
+
+def _done_already(job: JobRecord, new: NewJob) -> str:
+    if job.options.get(CONTENT) == new.options.get(CONTENT):
+        return f"job {job.id} has these rows already; --again labels them once more, in a new job"
+    return (
+        f"job {job.id} has the key {new.options['job_key']!r} already, but labelled other rows or "
+        f"otherwise ({job.source}); --again labels these, in a new job"
+    )
 
 
 def _run(
@@ -146,12 +153,15 @@ def _new_job(
     reference: ModelRef,
 ) -> NewJob:
     names = [source.name for source in sources]
+    options = _options(request, columns)
+    if request.job_key is not None:
+        options[CONTENT] = content_identity(sources, columns, request, str(reference))
     return NewJob(
         source=" ".join(names),
         identity=job_identity(sources, columns, request, str(reference)),
         source_identity=source_identity(sources),
         id_scope=request.id_scope or " ".join(names),
-        options=_options(request, columns),
+        options=options,
         model=reference.model,
         model_ref=str(reference),
         queue=request.queue,
@@ -160,7 +170,7 @@ def _new_job(
     )
 
 
-def _options(request: IngestRequest, columns: ReadOptions) -> Mapping[str, Any]:
+def _options(request: IngestRequest, columns: ReadOptions) -> dict[str, Any]:
     return {
         **asdict(replace(columns, keep_columns=tuple(columns.keep_columns))),
         "keep_columns": list(columns.keep_columns),

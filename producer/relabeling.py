@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, select
 
-from db.errors import UsageError
+from db.errors import JobFailed, UsageError
 from db.ledger.jobs import JobRecord, NewJob, get_job
 from db.registry.names import parse_ref
 from db.schema import LabeledText
@@ -35,7 +35,13 @@ class StoredTexts:
         self._store = store
         self._job = job_id
         self._after = after
-        self.rows = self._count()
+        self._rows = self._count(LabeledText.row_number > 0)
+        self._read = self._count(LabeledText.row_number <= after)
+
+    @property
+    def progress(self) -> tuple[int, int]:
+        """Texts that are read, and all texts."""
+        return self._read, self._rows
 
     def position(self) -> Mapping[str, Any]:
         """Return where reading goes on."""
@@ -45,6 +51,7 @@ class StoredTexts:
         while page := self._page():
             for row in page:
                 self._after = row.row_number
+                self._read += 1
                 yield row
 
     def _page(self) -> list[Row]:
@@ -66,8 +73,8 @@ class StoredTexts:
         with self._store.read() as connection:
             return [Row(*row) for row in connection.execute(query)]
 
-    def _count(self) -> int:
-        query = select(func.count()).where(LabeledText.job_id == self._job)
+    def _count(self, which: ColumnElement[bool]) -> int:
+        query = select(func.count()).where(LabeledText.job_id == self._job, which)
         with self._store.read() as connection:
             return connection.execute(query).scalar_one()
 
@@ -86,7 +93,8 @@ def relabel(
 ) -> Outcome:
     """Label the texts of a finished job anew, in a new job with that one as its parent.
 
-    Raises `UsageError` for a job that runs, was purged, or kept no texts.
+    A job that failed is an outcome. Raises `UsageError` for a parent that runs, was purged, or
+    kept no texts.
     """
     with open_services(settings, queue=queue, say=screen.say) as services:
         parent = get_job(services.store, parent_id)
@@ -108,18 +116,27 @@ def relabel(
         beginning = begin_job(services.store, new, again=again, say=screen.say)
         if beginning.production is None:
             screen.say(f"job {beginning.job.id} has relabelled these texts already")
-            return Outcome(summarise(services.store, beginning.job.id), already_done=True)
+            return finish(services.store, beginning.job, wait=True)
         # Looked at again now that the new job holds off a purge.
         _check_parent(get_job(services.store, parent.id))
         screen.say(f"job {beginning.job.id}: texts of job {parent.id} with {reference}")
         texts = StoredTexts(services.store, parent.id, after=beginning.job.position["row"])
         run = JobRun(services, beginning.job, beginning.production, screen, max_queued=max_queued)
-        with interruptible():
-            run.run(chunked(texts, chunk_rows), texts.position, wait=wait)
-        return Outcome(finish(services.store, beginning.job, wait=wait))
+        run.progress = lambda: texts.progress
+        try:
+            with interruptible():
+                run.run(chunked(texts, chunk_rows), texts.position, wait=wait)
+        except JobFailed as failed:
+            return Outcome(summarise(services.store, beginning.job.id), str(failed))
+        return finish(services.store, beginning.job, wait=wait)
 
 
 def _check_parent(parent: JobRecord) -> None:
+    if parent.state == "running" and parent.producer_lease_until is None:
+        raise UsageError(
+            f"job {parent.id} was interrupted; go on with it by the command that began it, or end "
+            f"it: producer cancel {parent.id}"
+        )
     if parent.state == "running":
         raise UsageError(
             f"job {parent.id} is running; wait for its end: producer status {parent.id}"

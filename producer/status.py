@@ -7,6 +7,7 @@ from db.ledger.jobs import JobRecord, get_job, list_jobs
 from db.ledger.totals import JobTotals, job_totals
 from db.ledger.workers import WorkerRecord, living_workers
 from db.store import Store
+from producer.beginning import CONTENT
 from producer.summary import (
     JobSummary,
     database_name,
@@ -169,14 +170,14 @@ def render_details(found: JobDetails) -> "RenderableType":
     facts += [
         (name.replace("_", "-"), _option(value))
         for name, value in sorted(job.options.items())
-        if value not in (None, [], False)
+        if value not in (None, [], False) and name != CONTENT
     ]
     if not job.store_text:
         facts.append(("texts", "not stored (--no-store-text)"))
     if job.parent_job is not None:
         facts.append(("relabels", f"job {job.parent_job}"))
     if job.state == "running":
-        reading = "read to its end" if job.source_exhausted else f"read by {job.producer or '-'}"
+        reading = _reading(job)
         facts.append(("source is", f"{reading}; {totals.open_chunks:,} chunks are open"))
     if job.source_error:
         facts.append(("source error", job.source_error))
@@ -224,6 +225,14 @@ def _workers(workers: tuple[WorkerRecord, ...]) -> "Table":
         cells = (worker.name, models or "-", worker.engine, worker.device, queues or "-")
         table.add_row(*map(plain, cells))
     return table
+
+
+def _reading(job: JobRecord) -> str:
+    if job.source_exhausted:
+        return "read to its end"
+    if job.producer_lease_until is None:
+        return "read by nobody: it was interrupted, and the same command goes on with it"
+    return f"read by {job.producer}"
 
 
 def _option(value: Any) -> str:

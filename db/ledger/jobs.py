@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, case, false, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from db.clock import db_now
-from db.defaults import LEASE_SECONDS, SCOPE_CHARACTERS
+from db.defaults import LARGEST_NUMBER, LEASE_SECONDS, SCOPE_CHARACTERS
 from db.errors import UsageError
 from db.schema import Job, LedgerIdentity
 from db.store import Store
@@ -165,8 +165,10 @@ def get_job(store: Store, job_id: int) -> JobRecord:
 
     Raises `UsageError` if there is none.
     """
-    with store.read() as connection:
-        row = connection.execute(select(Job.__table__).where(Job.id == job_id)).first()
+    row = None
+    if job_id <= LARGEST_NUMBER:
+        with store.read() as connection:
+            row = connection.execute(select(Job.__table__).where(Job.id == job_id)).first()
     if row is None:
         raise UsageError(f"there is no job {job_id} in {store.name}; see: producer status")
     return _record(row)

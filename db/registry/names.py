@@ -5,9 +5,12 @@ from dataclasses import dataclass
 
 from db.errors import UsageError
 
+#: Versions are counted one by one: nine digits are enough, and every database stores them.
+_VERSION = "[1-9][0-9]{0,8}"
+
 #: What a name of a model or an alias may be made of.
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
-_REFERENCE = re.compile(rf"(?P<model>{_NAME})(?:@(?P<alias>{_NAME})|:(?P<version>[1-9][0-9]*))?")
+_REFERENCE = re.compile(rf"(?P<model>{_NAME})(?:@(?P<alias>{_NAME})|:(?P<version>{_VERSION}))?")
 
 #: The alias that is meant where none is given.
 DEFAULT_ALIAS = "production"

@@ -5,9 +5,10 @@ parser makes of a single row is tested beside the parser; here it is shown that 
 SQL, and that every other row is labelled.
 """
 
-import gzip
 import json
 import os
+import shutil
+import subprocess
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,21 +17,26 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import zstandard
 
-from tests.cluster import Cluster
+from tests.cluster import BIN, Cluster, clean_environment
 
 LABELS = ("sadness", "joy", "love", "anger", "fear", "surprise")
 
 
 @dataclass(frozen=True)
 class Case:
-    """A file's name and bytes, what is expected of it, and the options it is read with."""
+    """A file's name and bytes, what is expected of it, and the options it is read with.
+
+    `lines` are those on which its rejected rows begin.
+    """
 
     name: str
     content: bytes
     labeled: int
     rejected: int = 0
     reasons: tuple[str, ...] = ()
+    lines: tuple[int, ...] = ()
     options: tuple[str, ...] = ()
     code: int = 0
     says: str = ""
@@ -43,6 +49,18 @@ class Case:
 
 def lines(*rows: str) -> bytes:
     return ("\n".join(rows) + "\n").encode()
+
+
+def cut_gzip(*rows: str) -> bytes:
+    """A gzip file that breaks off in the row after these."""
+    packer = zlib.compressobj(wbits=31)
+    return packer.compress(lines(*rows) + b"half a ro") + packer.flush(zlib.Z_SYNC_FLUSH)
+
+
+def cut_zstd(*rows: str) -> bytes:
+    packer = zstandard.ZstdCompressor().compressobj()
+    block = zstandard.COMPRESSOBJ_FLUSH_BLOCK
+    return packer.compress(lines(*rows) + b"half a ro") + packer.flush(block)
 
 
 AWKWARD = (
@@ -61,16 +79,19 @@ MEGABYTE = "word " * 200_000
 
 CASES = [
     Case("fields.csv", lines("id,text", "1,one", "2", "3,three,more", "4,four"), 2, 2,
-         ("too few fields: 1 of 2", "too many fields: 3 of 2"), id="too few and too many fields"),
-    Case("quote.csv", lines("text", *UNCLOSED), 999, 1, id="an unclosed quote in 1,000 rows"),
-    Case("quotes.csv", lines("text", *UNCLOSED_AMONG_QUOTES), 999, 1,
-         id="an unclosed quote among 999 quoted rows"),
+         ("too few fields: 1 of 2", "too many fields: 3 of 2"), (3, 4),
+         id="too few and too many fields"),
+    Case("quote.csv", lines("text", *UNCLOSED), 999, 1, ("quote never closed",), (501,),
+         id="an unclosed quote in 1,000 rows"),
+    Case("quotes.csv", lines("text", *UNCLOSED_AMONG_QUOTES), 999, 1, ("quote never closed",),
+         (501,), id="an unclosed quote among 999 quoted rows"),
     Case("inside.csv", lines("id,text", '1,"a\nb"', '2,"say ""hi"""', '3,"x,y"'), 3,
          texts=("a\nb", 'say "hi"', "x,y"), id="newline, quote and delimiter inside quotes"),
-    Case("nul.csv", b"text\ngood\nb\x00ad\nfine\n", 2, 1, ("NUL character",), id="a NUL byte"),
+    Case("nul.csv", b"text\ngood\nb\x00ad\nfine\n", 2, 1, ("NUL character",), (3,),
+         id="a NUL byte"),
     Case("surrogate.jsonl", lines('{"text": "ok"}', '{"text": "\\ud800"}', '{"text": "\\ud83d\\ude42"}'),
-         2, 1, ("lone surrogate",), texts=("ok", "🙂"), id="lone surrogates in JSON Lines"),
-    Case("invalid.csv", b"text\ngood\nbad \xff\nfine\n", 2, 1, ("invalid utf-8",),
+         2, 1, ("lone surrogate",), (2,), texts=("ok", "🙂"), id="lone surrogates in JSON Lines"),
+    Case("invalid.csv", b"text\ngood\nbad \xff\nfine\n", 2, 1, ("invalid utf-8",), (3,),
          id="invalid UTF-8 in one row"),
     Case("latin.csv", "text\ncafé\n".encode("latin-1"), 1, options=("--encoding", "latin-1"),
          texts=("café",), id="read with --encoding"),
@@ -79,7 +100,7 @@ CASES = [
     Case("crlf.csv", b"text\r\none\r\ntwo\r\n", 2, texts=("one", "two"), id="CRLF"),
     Case("cr.csv", b"text\rone\rtwo\r", 2, texts=("one", "two"), id="lone CR"),
     Case("blank.csv", lines("id,text", "1,", "2,   ", "3,ok"), 1, 2, ("empty text", "empty text"),
-         id="empty and blank texts"),
+         (2, 3), id="empty and blank texts"),
     Case("long.csv", lines("text", "short", MEGABYTE.strip()), 2, id="a text of 1 MB"),
     Case("awkward.jsonl", lines(*(json.dumps({"text": text}) for text in AWKWARD)), len(AWKWARD),
          texts=AWKWARD, id="emoji, scripts, fragments and formulas"),
@@ -88,8 +109,10 @@ CASES = [
     Case("empty.csv", b"", 0, code=2, says="empty", id="an empty file"),
     Case("picture.csv", b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + bytes(range(256)) * 20, 0, code=2,
          says="binary", id="a binary file called .csv"),
-    Case("cut.csv.gz", gzip.compress(lines("text", *(f"row {n} {zlib.crc32(str(n).encode())}" for n in range(9000))))[:-2000], -1,
+    Case("cut.csv.gz", cut_gzip("text", *(f"row {n}" for n in range(1, 1001))), 1000,
          code=1, says="cut.csv.gz", id="a truncated .gz"),
+    Case("cut.csv.zst", cut_zstd("text", *(f"row {n}" for n in range(1, 1001))), 1000,
+         code=1, says="cut.csv.zst", id="a truncated .zst"),
     Case("column.csv", lines("id,txet,n", "1,one,2"), 0, options=("--text-column", "text"), code=2,
          says="txet", id="a missing text column"),
     Case("list.jsonl", lines('{"text": "ok"}', "[1, 2]", '"text"', "{broken"), 1, 3,
@@ -113,6 +136,7 @@ def test_every_row_is_accounted_for(hashing: Cluster, tmp_path: Path, case: Case
         assert case.says in errors[0]
     if case.code == 2:
         assert hashing.value("SELECT coalesce(max(id), 0) FROM jobs") == before
+        assert done.stdout == ""
         return
     job = hashing.value("SELECT max(id) FROM jobs")
     stored = hashing.rows(
@@ -123,14 +147,17 @@ def test_every_row_is_accounted_for(hashing: Cluster, tmp_path: Path, case: Case
         "SELECT coalesce(sum(row_count), 0) FROM chunks WHERE job_id = :job", job=job
     )
     assert len(stored) + len(rejects) == rows
+    assert done.stdout.count("\n") == 1
+    told = json.loads(done.stdout)
+    assert (told["job"], told["rows"], told["labeled"], told["rejected"]) == (
+        job, rows, len(stored), len(rejects)
+    )  # fmt: skip
     numbers = sorted(row.row_number for row in [*stored, *rejects])
     assert numbers == list(range(1, rows + 1))
-    if case.labeled >= 0:
-        assert (len(stored), len(rejects)) == (case.labeled, case.rejected)
-    else:
-        assert stored, "what could be read is labelled"
+    assert (len(stored), len(rejects)) == (case.labeled, case.rejected)
     for expected, reject in zip(case.reasons, rejects, strict=False):
         assert reject.reason.startswith(expected)
+    assert tuple(reject.line for reject in rejects)[: len(case.lines)] == case.lines
     if case.texts is not None:
         assert tuple(row.text for row in stored) == case.texts
     for row in stored:
@@ -182,16 +209,37 @@ def test_what_cannot_be_a_source_is_one_line_and_status_2(
     assert path.name in done.stderr
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
+def producer_without_privileges(
+    cluster: Cluster, *arguments: str | Path, **settings: str
+) -> subprocess.CompletedProcess[str]:
+    """Run `producer` as one for whom the permissions of files count, root included."""
+    prefix: list[str] = []
+    if os.geteuid() == 0:
+        if shutil.which("setpriv") is None:
+            pytest.skip("root may read every file, and there is no setpriv to give that up")
+        prefix = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"]
+    return subprocess.run(
+        [*prefix, BIN / "producer", *arguments],
+        env=clean_environment(**{**cluster.settings, **settings}),
+        cwd=cluster.folder,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
 def test_a_file_without_permission_is_one_line_and_status_2(
     hashing: Cluster, tmp_path: Path
 ) -> None:
     path = tmp_path / "secret.csv"
     path.write_text("text\nhello\n")
     path.chmod(0)
-    done = hashing.producer("ingest", path, "--wait")
+    done = producer_without_privileges(hashing, "ingest", path, "--wait")
     assert done.returncode == 2
-    assert "permission" in done.stderr.lower()
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert "no permission to read" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -217,18 +265,22 @@ def test_an_unwritable_home_folder_is_one_line_and_status_2(
 ) -> None:
     few = tmp_path / "few.csv"
     few.write_text("text\nhello\n")
-    home = tmp_path / "file"
-    home.write_text("a file is no folder, not even for root")
-    done = hashing.producer(
-        "ingest",
-        few,
-        LABELSTREAM_HOME_DIR=str(home / "home"),
-        LABELSTREAM_BROKER_URL="",
-        LABELSTREAM_DATABASE_URL="",
-    )
-    assert done.returncode == 2
-    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
-    assert "LABELSTREAM_HOME_DIR" in done.stderr
+    file = tmp_path / "file"
+    file.touch()
+    locked = tmp_path / "locked"
+    locked.mkdir(mode=0o500)
+    for home in (file / "home", locked, locked / "home"):
+        done = producer_without_privileges(
+            hashing,
+            "ingest",
+            few,
+            LABELSTREAM_HOME_DIR=str(home),
+            LABELSTREAM_BROKER_URL="",
+            LABELSTREAM_DATABASE_URL="",
+        )
+        assert done.returncode == 2
+        assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+        assert "LABELSTREAM_HOME_DIR" in done.stderr
 
 
 def test_too_many_rejects_fail_the_job(hashing: Cluster, tmp_path: Path) -> None:

@@ -40,11 +40,21 @@ def test_again_makes_a_new_job_and_so_does_a_changed_file(cluster: Cluster, many
     assert cluster.value("SELECT count(*) FROM labeled_texts") == 15001
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_an_interrupted_run_is_continued(cluster: Cluster, many: Path, how: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    ("how", "options"),
+    [
+        (signal.SIGINT, ()),
+        (signal.SIGTERM, ("--job-key", "mine")),
+        # Its rows are not labelled yet, so --again asks for nothing else.
+        (signal.SIGKILL, ("--again",)),
+    ],
+)
+def test_an_interrupted_run_is_continued(
+    cluster: Cluster, many: Path, how: signal.Signals, options: tuple[str, ...]
+) -> None:
     cluster.start_worker(LABELSTREAM_ENGINE="text-hash")
     first = cluster.start_producer(
-        "ingest", many, "--wait", "--chunk-rows", "16", "--max-queued", "2"
+        "ingest", many, "--wait", "--chunk-rows", "16", "--max-queued", "2", *options
     )
     wait_until(
         lambda: cluster.value("SELECT count(*) FROM chunks") >= 10, 60, "ten chunks are entered"
@@ -57,7 +67,14 @@ def test_an_interrupted_run_is_continued(cluster: Cluster, many: Path, how: sign
     assert not job.source_exhausted, "it was killed in mid-file"
     entered = cluster.value("SELECT sum(row_count) FROM chunks")
     assert entered < 5000
-    second = cluster.producer("ingest", many, "--wait", "--json")
+    if "--job-key" in options:
+        other = many.with_name("other.csv")
+        other.write_text("id,text\n" + "7,another text\n" * 5000)
+        refused = cluster.producer("ingest", other, "--wait", *options)
+        assert refused.returncode == 2
+        assert "job 1 has the key 'mine' and is not done, but reads other rows" in refused.stderr
+        assert cluster.value("SELECT sum(row_count) FROM chunks") == entered
+    second = cluster.producer("ingest", many, "--wait", "--json", *options)
     assert second.returncode == 0, second.stderr
     assert "continuing job 1 after row" in second.stderr
     result = json.loads(second.stdout)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from db.errors import UsageError
-from tests.producer.reading import read_bytes, reader_of
+from tests.producer.reading import read_bytes
 
 MB = 1 << 20
 

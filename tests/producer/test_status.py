@@ -190,14 +190,17 @@ def test_what_lands_after_a_cancel_does_not_make_the_job_longer(store: Store) ->
     assert summarise(store, job.id).seconds == before
 
 
-def test_a_job_that_is_not_there_is_one_line_and_status_2(store: Store, command: Command) -> None:
-    with pytest.raises(UsageError, match="there is no job 77"):
-        summarise(store, 77)
-    for name in ("status", "rejects", "export", "cancel"):
-        result = command(name, 77)
+@pytest.mark.parametrize("number", [77, 10**30], ids=["77", "more than a database can hold"])
+def test_a_job_that_is_not_there_is_one_line_and_status_2(
+    store: Store, command: Command, number: int
+) -> None:
+    with pytest.raises(UsageError, match=f"there is no job {number}"):
+        summarise(store, number)
+    for name in ("status", "rejects", "export", "cancel", "purge"):
+        result = command(name, number)
         assert result.status == 2
         assert result.out == ""
-        assert result.err.startswith("error: there is no job 77 in ")
+        assert result.err.startswith(f"error: there is no job {number} in ")
         assert result.err.count("\n") == 1
 
 
