@@ -27,8 +27,8 @@ def export_registered(registry: Registry, version: Version, out: Path) -> None:
 def export_served(registry: Registry, version: Version, out: Path) -> None:
     """Copy the model that workers serve to `out`, as `transformers.pipeline` loads it.
 
-    With it come the model card and labelstream.json, which has the temperature: a plain pipeline
-    does not divide by it. Raises `RegistryError` if the model cannot be made.
+    With it come the model card and labelstream.json, which has the temperature and the threshold
+    that the version has now: a plain pipeline knows of neither. Raises `RegistryError` if the model cannot be made.
     """
     merged = ensure_merged(registry.store, registry.settings, version)
     adapter = registry.artifacts.verified(version.adapter, version.adapter_sha256)
@@ -38,6 +38,11 @@ def export_served(registry: Registry, version: Version, out: Path) -> None:
         for name in ("README.md", METADATA_FILE):
             if name in version.adapter_sha256:
                 _copy(adapter / name, out / name)
+        _tell(
+            out / METADATA_FILE,
+            temperature=dict(version.temperature),
+            unsure_below=version.unsure_below,
+        )
         # So that `truncation=True` cuts a text where the worker does.
         _tell(out / "tokenizer_config.json", model_max_length=version.max_length)
         # Weights of 16 bits are computed with in 32 on a CPU, as the worker does.

@@ -2,7 +2,10 @@
 
 import hashlib
 import importlib.util
+import json
+import logging
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +25,9 @@ HUB_PATTERNS = ("*.safetensors", "*.json", "*.txt")
 
 #: Endings of weights that could run code when they are loaded.
 PICKLE_SUFFIXES = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt"})
+
+#: What names a commit, and nothing else.
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 #: Bytes hashed at a time.
 HASH_BLOCK = 1 << 20
@@ -60,20 +66,18 @@ def fetch_snapshot(
 ) -> Path:
     """Fetch the files of a hub repository, unless they are here; the folder's name is the commit.
 
-    `what` is what errors call it. Raises `LabelstreamError` if that fails.
+    A commit that lies here whole is taken as it is: it cannot have changed, and nothing is asked
+    of the hub. `what` is what errors call it. Raises `LabelstreamError` if the fetching fails.
     """
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError
 
     try:
-        # The pattern of what to leave out keeps other formats' subfolders on the hub.
-        snapshot = snapshot_download(
-            name,
-            revision=revision,
-            allow_patterns=list(HUB_PATTERNS),
-            ignore_patterns=["*/*"],
-        )
+        if revision is not None and _COMMIT.fullmatch(revision):
+            here = _snapshot(name, revision, here=True)
+            if here is not None and _is_whole(here):
+                return here
+        fetched = _snapshot(name, revision)
     except HFValidationError:
         raise LabelstreamError(
             f"{what} {name!r} is neither a folder nor a hub name (owner/name): {advice}"
@@ -84,7 +88,57 @@ def fetch_snapshot(
             f"{what} {name} cannot be fetched from the hub ({type(error).__name__}): "
             "check the name and the connection, or give a local folder"
         ) from None
-    return Path(snapshot)
+    assert fetched is not None  # noqa: S101  (only what must be here can be missing)
+    return fetched
+
+
+def _snapshot(name: str, revision: str | None, *, here: bool = False) -> Path | None:
+    """Return the folder of a commit; with `here`, None unless that was fetched before."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+    from huggingface_hub.utils import logging as hub_logging
+
+    before = hub_logging.get_verbosity()
+    # A hub that cannot be reached is told once, at the end, and not at each try.
+    hub_logging.set_verbosity(logging.ERROR)
+    try:
+        # The pattern of what to leave out keeps other formats' subfolders on the hub.
+        return Path(
+            snapshot_download(
+                name,
+                revision=revision,
+                allow_patterns=list(HUB_PATTERNS),
+                ignore_patterns=["*/*"],
+                local_files_only=here,
+            )
+        )
+    except LocalEntryNotFoundError:
+        if here:
+            return None
+        raise
+    finally:
+        hub_logging.set_verbosity(before)
+
+
+def _is_whole(snapshot: Path) -> bool:
+    """Whether the weights are all there, and what is read beside them: a fetch may be broken off."""
+    names = {entry.name for entry in snapshot.iterdir() if entry.exists()}
+    indices = [name for name in names if name.endswith(".safetensors.index.json")]
+    try:
+        wanted = {
+            shard
+            for index in indices
+            for shard in json.loads((snapshot / index).read_text())["weight_map"].values()
+        }
+    except (OSError, ValueError, LookupError, AttributeError, TypeError):
+        return False
+    has_weights = any(name.endswith(".safetensors") for name in names)
+    is_adapter = "adapter_config.json" in names
+    return (
+        has_weights
+        and wanted <= names
+        and (is_adapter or {"config.json", "tokenizer.json"} <= names)
+    )
 
 
 def file_sha256(path: Path) -> str:
