@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,15 @@ BLUE, ORANGE, GREY = "#2563a8", "#c2570c", "#8a8f98"
 
 #: With more labels than this, the cells of a confusion matrix are too small for numbers.
 NUMBERED_LABELS = 16
+
+#: Characters of a label that stand beside a matrix.
+SHOWN_CHARACTERS = 24
+
+#: Areas of the points of a reliability diagram, for hardly any row and for all of them.
+LEAST_AREA, MOST_AREA = 12.0, 120.0
+
+#: CSS's pixels in one of the points that a drawing is measured in.
+_PIXELS_A_POINT = 96 / 72
 
 _STYLE: dict[str, Any] = {
     # Words stay words: to be read aloud, searched and copied.
@@ -56,7 +66,7 @@ def learning_curve(epochs: Sequence[Mapping[str, Any]], chosen: int) -> str:
         score.legend(frameon=False)
         for each in (loss, score):
             each.set_xlabel("epoch")
-            each.xaxis.set_major_locator(MaxNLocator(integer=True))
+            each.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
             each.grid(axis="y", alpha=0.3)
 
     return _drawn(draw, columns=2, width=9, height=3.2)
@@ -67,11 +77,12 @@ def confusion_matrix(labels: Sequence[str], counts: Sequence[Sequence[int]]) -> 
     matrix = np.asarray(counts, dtype=float)
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     side = float(np.clip(1.5 + 0.6 * len(labels), 3, 14))
+    names = [_cut(label) for label in labels]
 
     def draw(axes: Axes) -> None:
         axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-        axes.set_xticks(range(len(labels)), labels, rotation=45, ha="right")
-        axes.set_yticks(range(len(labels)), labels)
+        axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor")
+        axes.set_yticks(range(len(names)), names)
         axes.set_xlabel("predicted")
         axes.set_ylabel("true")
         if len(labels) <= NUMBERED_LABELS:
@@ -90,21 +101,23 @@ def confusion_matrix(labels: Sequence[str], counts: Sequence[Sequence[int]]) -> 
 
 
 def reliability_diagram(before: Sequence[Bin], after: Sequence[Bin]) -> str:
-    """Draw how often rows of a confidence are right, before and after temperature scaling."""
+    """Draw how often rows of a confidence are right, before and after temperature scaling.
+
+    A point is a bin, the larger the more rows it has.
+    """
 
     def draw(diagram: Axes, histogram: Axes) -> None:
         diagram.plot([0, 1], [0, 1], "--", color=GREY, label="confidence = accuracy")
         for bins, name, colour in ((before, "as it is", ORANGE), (after, "calibrated", BLUE)):
-            diagram.plot(
-                [each.confidence for each in bins],
-                [each.accuracy for each in bins],
-                "o-",
-                color=colour,
-                label=name,
-            )
+            shares = np.asarray([each.rows for each in bins]) / sum(each.rows for each in bins)
+            place = ([each.confidence for each in bins], [each.accuracy for each in bins])
+            diagram.plot(*place, color=colour, alpha=0.5)
+            areas = LEAST_AREA + (MOST_AREA - LEAST_AREA) * shares
+            diagram.scatter(*place, s=areas, color=colour, label=name)
         diagram.set_xlabel("confidence")
         diagram.set_ylabel("accuracy")
-        diagram.legend(frameon=False)
+        # There a model would have to be right where it is unsure.
+        diagram.legend(frameon=False, loc="upper left")
         diagram.grid(alpha=0.3)
         histogram.bar(
             [(each.lower + each.upper) / 2 for each in after],
@@ -125,13 +138,24 @@ def _drawn(draw: Any, *, columns: int, width: float, height: float) -> str:
     from matplotlib.figure import Figure
 
     # Without pyplot: it would keep the figures, and look for a screen.
-    with mpl.rc_context(_STYLE):  # type: ignore[arg-type]
+    with mpl.rc_context(_STYLE), warnings.catch_warnings():  # type: ignore[arg-type]
+        # Words stay words: it is the reader's fonts that must have a label's characters.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasSVG(figure)
         axes = figure.subplots(1, columns)
         draw(*np.atleast_1d(axes))
         file = io.StringIO()
-        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
-    # What stands before the element belongs to a file of its own, not to a page.
+        # Neither a date nor a maker: the same figures make the same bytes.
+        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        figure.savefig(file, format="svg", transparent=True, metadata=nothing)
+    # What stands before the element belongs to a file of its own, not to a page. Its height
+    # follows from its width, where a narrow page makes that less.
     svg = file.getvalue()
-    return re.sub(r'width="[\d.]+pt" height="[\d.]+pt"', "", svg[svg.index("<svg") :], count=1)
+    pixels = round(width * 72 * _PIXELS_A_POINT)
+    size = re.compile(r'width="[\d.]+pt" height="[\d.]+pt"')
+    return size.sub(f'width="{pixels}"', svg[svg.index("<svg") :], count=1)
+
+
+def _cut(label: str) -> str:
+    return label if len(label) <= SHOWN_CHARACTERS else f"{label[: SHOWN_CHARACTERS - 1]}…"

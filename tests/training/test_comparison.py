@@ -96,7 +96,7 @@ def test_a_candidate_is_compared_by_what_both_classifiers_say_of_the_same_rows(
     assert moods.first["comparison"] is None, "there was nothing to compare it with"
     compared = moods.second["comparison"]
     assert (compared["with"], compared["split"]) == ("mood:1", "test")
-    assert compared["accuracy"] == pytest.approx([sum(first) / 120, sum(second) / 120])
+    assert compared["accuracy"] == pytest.approx([sum(first) / 216, sum(second) / 216])
     assert (compared["only_right_before"], compared["only_right_after"]) == (
         only_first,
         only_second,

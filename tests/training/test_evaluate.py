@@ -97,13 +97,13 @@ def test_the_figures_are_those_of_the_classifier_that_serves(home: Path, moods: 
         "mood",
         1,
         "test",
-        120,
+        216,
     )
     assert found["accuracy"] == pytest.approx(accuracy_score(truth, labels))
     assert found["macro_f1"] == pytest.approx(f1_score(truth, labels, average="macro"))
     assert found["confusion"] == confusion_matrix(truth, labels, labels=ORDER).tolist()
     assert list(found["per_class"]) == list(ORDER)
-    assert {each["support"] for each in found["per_class"].values()} == {40}
+    assert {each["support"] for each in found["per_class"].values()} == {72}
     assert found["log_loss_calibrated"] == pytest.approx(
         log_loss(truth, scores, labels=ORDER), rel=1e-6
     )
@@ -131,7 +131,7 @@ def test_the_fit_said_the_same_of_it_when_it_registered_it(home: Path, moods: Mo
 def test_a_split_is_named_and_by_default_test_or_else_validation(
     home: Path, moods: Moods, tmp_path: Path
 ) -> None:
-    for split, rows in (("validation", 90), ("train", 300), ("all", 510)):
+    for split, rows in (("validation", 90), ("train", 300), ("all", 606)):
         found = measured(home, "mood:1", "--data", moods.data, "--split", split)
         assert (found["split"], found["rows"]) == (split, rows)
     splits = {name: read_rows(moods.data / f"{name}.txt") for name in ("train", "val")}
@@ -250,11 +250,11 @@ def test_people_get_tables_and_are_told_what_was_calibrated(
     page = tmp_path / "page.html"
     arguments = ("mood:1", "--data", moods.data, "--recalibrate", "--report", page)
     lines = said(home, "evaluate", *arguments).splitlines()
-    assert lines[0] == "mood:1 on test of data: 120 rows, engine torch"
+    assert lines[0] == "mood:1 on test of data: 216 rows, engine torch"
     assert lines[1] == f"accuracy {found['accuracy']:.4f}, macro-F1 {found['macro_f1']:.4f}"
     afraid = found["per_class"]["afraid"]
     figures = [f"{afraid[name]:.4f}" for name in ("precision", "recall", "f1")]
-    assert ["afraid", *figures, "40"] in [line.split() for line in lines]
+    assert ["afraid", *figures, "72"] in [line.split() for line in lines]
     assert ["calm", *map(str, found["confusion"][1])] in [line.split() for line in lines]
     assert lines[-2].startswith(
         f"mood:1 divides its logits by {found['temperature']:.4f} from now on (engine torch; "
