@@ -1,12 +1,16 @@
 """Making deleted rows unreadable in SQLite's files, where deleting only marks their bytes free."""
 
 import sqlite3
+import time
 
 from db.errors import ServiceUnavailable
 from db.store import Store
 
 #: Seconds that other connections are given to let go of an old snapshot.
 PATIENCE_SECONDS = 30.0
+
+#: Seconds between two tries to empty the log.
+_PAUSE_SECONDS = 0.05
 
 
 def scrub(store: Store, seconds: float = PATIENCE_SECONDS) -> None:
@@ -26,7 +30,7 @@ def scrub(store: Store, seconds: float = PATIENCE_SECONDS) -> None:
         try:
             connection.execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
             connection.execute("VACUUM")
-            _empty_log(store, connection)
+            _empty_log(store, connection, seconds)
         except sqlite3.Error as error:
             raise ServiceUnavailable(
                 f"{_still_there(store)} ({getattr(error, 'sqlite_errorname', 'SQLite error')}); "
@@ -38,13 +42,17 @@ def scrub(store: Store, seconds: float = PATIENCE_SECONDS) -> None:
         pooled.close()
 
 
-def _empty_log(store: Store, connection: sqlite3.Connection) -> None:
-    busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-    if busy:
-        raise ServiceUnavailable(
-            f"{_still_there(store)} (another program reads it); "
-            "close what reads the database, then purge again"
-        )
+def _empty_log(store: Store, connection: sqlite3.Connection, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    # SQLite waits for readers by itself, but gives up at once while another connection, such as a
+    # worker's after a commit, is copying the log into the file.
+    while connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+        if time.monotonic() > deadline:
+            raise ServiceUnavailable(
+                f"{_still_there(store)} (another program reads it); "
+                "close what reads the database, then purge again"
+            )
+        time.sleep(_PAUSE_SECONDS)
 
 
 def _still_there(store: Store) -> str:

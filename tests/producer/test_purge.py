@@ -1,5 +1,7 @@
 """`producer purge`: a job's texts are gone, in SQLite from the bytes of the files too."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -126,6 +128,36 @@ def test_a_reader_of_an_old_snapshot_makes_scrubbing_say_so_and_it_may_be_repeat
 
     assert command("purge", job.id, "--yes").status == 0
     assert SECRET.encode() not in files_of(store)
+
+
+#: Holds what SQLite's connections hold while they copy the log into the file: byte 121 of the
+#: shared memory's file (WAL_CKPT_LOCK in its source). Lets go a moment after the log was written to.
+CHECKPOINTING = """
+import fcntl, os, sys, time
+path = sys.argv[1]
+memory = open(path + "-shm", "r+b")
+fcntl.lockf(memory, fcntl.LOCK_EX, 1, 121)
+print("holds it", flush=True)
+written = os.stat(path + "-wal").st_mtime_ns
+while os.stat(path + "-wal").st_mtime_ns == written:
+    time.sleep(0.01)
+time.sleep(1)
+"""
+
+
+def test_a_worker_that_is_just_copying_the_log_is_waited_for(
+    on_sqlite: tuple[Store, Command],
+) -> None:
+    store, _ = on_sqlite
+    secret_job(store)
+    path = str(make_url(store.url).database)
+    with subprocess.Popen(
+        [sys.executable, "-c", CHECKPOINTING, path], stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "holds it\n"
+        scrub(store)
+        assert other.wait(timeout=30) == 0
 
 
 def test_purging_twice_is_harmless(store: Store, command: Command) -> None:
