@@ -135,15 +135,16 @@ def test_folders_are_old_a_while_after_their_publication(
         assert later.older_than(3600) == old
 
 
-def test_what_is_published_after_a_look_is_seen_by_the_next(
-    tmp_path: Path, artifacts: ArtifactStore, published: Published
+def test_what_others_publish_after_a_look_is_seen_by_the_next(
+    artifacts: ArtifactStore, files: RegistryFiles, published: Published
 ) -> None:
-    later = artifacts.older_than(-60)
-    assert later == [published[0]]
-    other, _ = artifacts.publish(tmp_path / "source")
-    assert artifacts.older_than(-60) == sorted([published[0], other])
-    artifacts.discard(other)
     assert artifacts.older_than(-60) == [published[0]]
+    other = "0123456789abcdef" * 2
+    files.write(f"{other}/weights", b"weights")
+    assert artifacts.older_than(-60) == sorted([published[0], other])
+    files.remove(f"{published[0]}/model.safetensors")
+    with pytest.raises(RegistryError, match=r"model\.safetensors is missing"):
+        artifacts.verified(*published)
 
 
 def test_a_registry_that_cannot_be_written_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:

@@ -173,6 +173,28 @@ def test_what_did_not_arrive_as_it_was_sent_is_not_published(tmp_path: Path, sou
     assert artifacts.older_than(-60) == []
 
 
+class RememberingFileSystem(MemoryFileSystem):  # type: ignore[misc]
+    """A store whose driver keeps what it has listed, as that for Google's does."""
+
+    protocol = "remembering"
+
+    def find(self, path: str, **options: Any) -> Any:
+        if path not in self.dircache:
+            self.dircache[path] = super().find(path, **options)
+        return self.dircache[path]
+
+    def invalidate_cache(self, path: str | None = None) -> None:
+        self.dircache.clear()
+
+
+def test_no_driver_answers_with_what_it_listed_before(tmp_path: Path, source: Path) -> None:
+    fsspec.register_implementation("remembering", RememberingFileSystem, clobber=True)
+    artifacts = artifacts_at(f"remembering://{tmp_path.name}/models", tmp_path)
+    assert artifacts.older_than(-60) == []
+    location, _ = artifacts.publish(source)
+    assert artifacts.older_than(-60) == [location]
+
+
 @pytest.mark.parametrize("tag", ["the content's MD5", "another"])
 def test_a_file_is_read_back_where_the_server_does_not_tell_its_digest(
     bucket: str,
