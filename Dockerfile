@@ -11,7 +11,8 @@ ENV PATH=/opt/labelstream/bin:$PATH
 
 # The dependencies first: a layer that stays while only the code changes.
 COPY pyproject.toml constraints.txt README.md LICENSE ./
-RUN pip install --constraint constraints.txt .
+# With the driver for a registry, and for sources, in an object store.
+RUN pip install --constraint constraints.txt '.[s3]'
 
 COPY db db
 COPY worker worker

@@ -40,6 +40,16 @@ def test_the_image_is_built_with_the_pinned_versions_and_names_no_index() -> Non
     assert "://" not in DOCKERFILE + (ROOT / "constraints.txt").read_text()
 
 
+def test_the_image_has_the_driver_for_an_object_store() -> None:
+    # Who runs it as its user may not install anything there.
+    (extras,) = re.findall(
+        r"^RUN pip install --constraint \S+ '\.\[(\S+)\]'$", DOCKERFILE, re.MULTILINE
+    )
+    assert extras == "s3"
+    pinned = (ROOT / "constraints.txt").read_text()
+    assert re.search(r"^s3fs==", pinned, re.MULTILINE)
+
+
 def sources() -> set[str]:
     """What the build takes from the project."""
     lines = re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, re.MULTILINE)
