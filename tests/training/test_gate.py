@@ -208,3 +208,10 @@ def test_a_first_version_promoted_in_the_meantime_stays_too(store: Store) -> Non
     decision = Gate().pass_through(store, made[1], None, measured(None), who="ann")
     assert (decision.promoted, list_aliases(store)) == (False, {("emotion", "production"): 1})
     assert "points to version 1 by now, not to none: " in decision.reason
+
+
+def test_a_first_version_that_serves_already_is_in_production(store: Store) -> None:
+    made = add_version(store, new_version(), who="me", why="training fit", alias="production")
+    decision = Gate().pass_through(store, made, None, measured(None), who="ann")
+    assert (decision.promoted, decision.reason) == (True, "no version was in production")
+    assert list_aliases(store) == {("emotion", "production"): 1}

@@ -1,8 +1,9 @@
 """`--promote-if-better`, as people type it: the table and the reason stand there either way."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,8 @@ from db.registry.versions import list_versions
 from db.store import Store, open_store
 from tests.training.conftest import Moods
 from tests.training.moods import QUICK, read_rows, said, settings_of, write_splits
+from training.batches import tokenise
+from worker import Classifier
 
 
 @pytest.fixture
@@ -55,10 +58,14 @@ def test_people_see_the_table_and_the_reason_either_way(
     home: Path, store: Store, moods: Moods
 ) -> None:
     options = ("--model", "mood", "--base", moods.base, *QUICK, "--epochs", 1)
-    worse = said(home, "fit", "--data", moods.data, *options, "--promote-if-better").splitlines()
+    # Labels in another order are the same labels.
+    arguments = ("--data", moods.data, *options, "--labels", "cross,calm,afraid")
+    worse = said(home, "fit", *arguments, "--promote-if-better").splitlines()
     assert worse[0].split() == ["test", "mood:1", "candidate", "change"]
     assert worse[1].startswith("accuracy ")
-    assert {"macro-F1", "F1", "McNemar's"} <= {line.split()[0] for line in worse}
+    assert {"macro-F1", "McNemar's"} <= {line.split()[0] for line in worse}
+    for label, figures in moods.first["per_class"].items():
+        assert any(line.split()[:3] == ["F1", label, f"{figures['f1']:.4f}"] for line in worse)
     assert worse[-1].startswith("mood:3 is not promoted: its macro-F1 of 0.")
     assert worse[-1].endswith(f"is not above the {moods.first['macro_f1']:.4f} of mood:1")
     assert in_production(store) == 1
@@ -121,3 +128,24 @@ def test_beside_a_version_that_does_not_load_nothing_is_promoted(
     assert done["reason"].startswith("it was not compared: mood:1 cannot be loaded: ")
     assert "adapter_model.safetensors is damaged" in done["reason"]
     assert in_production(store) == 1
+
+
+def test_no_training_and_no_choice_looks_at_the_test_split_and_the_end_looks_once(
+    home: Path, moods: Moods, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held_out = {text for text, _ in read_rows(moods.data / "test.txt")}
+    looks: list[str] = []
+
+    def watched(name: str, function: Callable[..., Any], texts_at: int) -> Callable[..., Any]:
+        def look(*arguments: Any, **options: Any) -> Any:
+            if held_out & set(arguments[texts_at]):
+                looks.append(name)
+            return function(*arguments, **options)
+
+        return look
+
+    monkeypatch.setattr("training.fit.tokenise", watched("fit", tokenise, 1))
+    monkeypatch.setattr(Classifier, "logits", watched("measured", Classifier.logits, 1))
+    options = ("--model", "alone", "--base", moods.base, *QUICK, "--epochs", 2)
+    said(home, "fit", "--data", moods.data, *options)
+    assert looks == ["measured"]

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from db.registry.versions import list_versions
@@ -16,8 +15,6 @@ from tests.training.conftest import Moods
 from tests.training.html_page import Page, chart_words
 from tests.training.made_evaluations import comparison, evaluation
 from tests.training.moods import QUICK, one_torch_thread, read_rows, said, settings_of
-from training.calibration import reliability
-from training.charts import confusion_matrix, learning_curve, reliability_diagram
 from training.mistakes import Mistake, confident_mistakes
 from training.report import report_page
 from worker import Classifier
@@ -285,36 +282,6 @@ def test_the_same_figures_make_the_same_page() -> None:
     measured = evaluation([0, 1, 1, 0], [0, 1, 0, 0], "ab")
     one, other = (report_page("topics", about("ab"), measured) for _ in range(2))
     assert one == other
-
-
-def test_a_reliability_diagram_has_a_point_a_bin_before_and_after() -> None:
-    chance = np.random.default_rng(2)
-    logits = chance.normal(0, 2, (300, 3)).astype(np.float32)
-    truth = chance.integers(0, 3, 300).tolist()
-    before, after = reliability(logits, truth), reliability(logits, truth, 3.0)
-    chart = Page(reliability_diagram(before, after)).charts[0]
-    collections = {each.get("id"): each for each in chart.iter()}
-    for number, bins in enumerate((before, after), 1):
-        points = collections[f"PathCollection_{number}"].findall("./{*}path")
-        assert len(points) == len(bins)
-    assert {"confidence = accuracy", "as it is", "calibrated", "rows"} <= set(chart_words(chart))
-
-
-def test_a_matrix_of_many_labels_has_no_numbers_and_one_of_few_has_all() -> None:
-    for labels, numbered in ((16, True), (17, False), (77, False)):
-        names = [f"label {n}" for n in range(labels)]
-        counts = np.eye(labels, dtype=int) * 5
-        words = chart_words(Page(confusion_matrix(names, counts.tolist())).charts[0])
-        assert words.count("5") == (labels if numbered else 0)
-        assert set(names) <= set(words)
-
-
-def test_a_label_without_rows_and_a_single_epoch_can_be_drawn() -> None:
-    words = chart_words(Page(confusion_matrix("ab", [[3, 0], [0, 0]])).charts[0])
-    assert words.count("0") == 3
-    epoch = {"epoch": 1, "loss": 0.5, "validation_accuracy": 0.5, "validation_macro_f1": 0.4}
-    words = chart_words(Page(learning_curve([epoch], 1)).charts[0])
-    assert [word for word in words if word.isdigit()] == ["1", "1"]
 
 
 def test_mistakes_are_wrong_rows_the_most_confident_first() -> None:
