@@ -89,19 +89,23 @@ def cluster(tmp_path: Path, redis_url: str, starter_url: str, registry: Path) ->
 
 
 @pytest.fixture(scope="module")
-def hashing(
+def module_cluster(
     tmp_path_factory: pytest.TempPathFactory,
     redis_server: str,
     starter_sqlite: str,
     registry: Path,
 ) -> Iterator[Cluster]:
-    """Make a deployment on SQLite with a worker whose label is a function of the text alone."""
-    folder = tmp_path_factory.mktemp("hashing")
+    """Make a deployment on SQLite without a worker, which the tests of a module share."""
+    folder = tmp_path_factory.mktemp("module")
     # Its own Redis database: other tests empty the first one.
     broker = make_url(redis_server).set(database="1").render_as_string(hide_password=False)
     cluster = Cluster(folder, broker, _copied(starter_sqlite, folder), registry)
-    try:
-        cluster.start_worker(LABELSTREAM_ENGINE="text-hash")
-        yield cluster
-    finally:
-        cluster.stop()
+    yield cluster
+    cluster.stop()
+
+
+@pytest.fixture(scope="module")
+def hashing(module_cluster: Cluster) -> Cluster:
+    """Start a worker there whose label is a function of the text alone."""
+    module_cluster.start_worker(LABELSTREAM_ENGINE="text-hash")
+    return module_cluster

@@ -10,7 +10,7 @@ from db.registry.artifacts import artifact_store
 from db.registry.versions import Version
 from tests.cluster import Cluster
 from training.registering import register
-from worker.serving import ensure_merged
+from worker.merge import merge_version
 from worker.starter import ADAPTER
 
 
@@ -33,5 +33,10 @@ def add_turned(cluster: Cluster, turn: int, *, merge: bool = True) -> Version:
     folder = turned_adapter(cluster.folder / f"turned-{turn}", turn)
     version = register(cluster.store, artifact_store(settings), folder, "emotion", why="a test")
     if merge:
-        ensure_merged(cluster.store, settings, version)
+        merged(cluster, version)
     return version
+
+
+def merged(cluster: Cluster, version: Version) -> None:
+    """Merge a version here, rather than in a child that would import all it needs anew."""
+    merge_version(cluster.store, artifact_store(cluster.python_settings()), version)
