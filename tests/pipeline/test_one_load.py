@@ -44,18 +44,54 @@ def run_python(code: str, **settings: str) -> str:
     return done.stdout
 
 
-def test_serving_imports_neither_peft_nor_training(cluster: Cluster) -> None:
-    cluster.start_worker()
-    code = """
+#: What only training does needs them.
+TRAINING = {"peft", "datasets", "training", "pandas", "sklearn", "matplotlib"}
+
+IMPORT_HOOK = """
+import os, sys
+log = os.open(os.environ["IMPORTS_LOG"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+def hook(event, arguments):
+    if event == "import":
+        os.write(log, arguments[0].partition(".")[0].encode() + b"\\n")
+sys.addaudithook(hook)
+"""
+
+
+def test_whole_runs_of_worker_and_producer_import_nothing_of_the_others(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    hooks = tmp_path / "hooks"
+    hooks.mkdir()
+    (hooks / "sitecustomize.py").write_text(IMPORT_HOOK)
+    few = tmp_path / "few.csv"
+    few.write_text("text\nwhat a day\nwho ate my lunch\n")
+
+    def watched(name: str) -> dict[str, str]:
+        return {"PYTHONPATH": str(hooks), "IMPORTS_LOG": str(tmp_path / name)}
+
+    cluster.start_worker(**watched("worker"))
+    result = cluster.ingest(few, **watched("producer"))
+    assert (result["labeled"], result["engine"]) == (2, "torch")
+    of_worker, of_producer = (
+        set((tmp_path / name).read_text().splitlines()) for name in ("worker", "producer")
+    )
+    assert {"torch", "transformers"} <= of_worker, "the hook sees imports"
+    assert "celery" in of_producer, "the hook sees imports"
+    assert of_worker & TRAINING == set()
+    assert of_producer & (TRAINING | {"torch", "transformers", "pyarrow"}) == set()
+
+
+def test_serving_by_the_classifier_imports_neither_peft_nor_training(cluster: Cluster) -> None:
+    code = f"""
 import sys
 from worker import Classifier
 Classifier.load("emotion:1")(["what a day"])
-print([name for name in ("peft", "datasets", "training", "pandas", "sklearn") if name in sys.modules])
+print([name for name in {sorted(TRAINING)} if name in sys.modules])
 """
     assert run_python(code, **cluster.settings).strip() == "[]"
 
 
-def test_the_producer_imports_neither_torch_nor_transformers() -> None:
+def test_no_part_of_the_producer_imports_torch_or_transformers() -> None:
     code = """
 import sys
 import producer.ingest, producer.relabeling, producer.dry_run, producer.cli
