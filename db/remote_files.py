@@ -18,11 +18,11 @@ _HTTP_SILENCE_SECONDS = 60
 S3_CONNECT_SECONDS = 3
 S3_SILENCE_SECONDS = 15
 
-#: Tries of one request by botocore, and of such rounds by s3fs, both with growing pauses: a server
-#: that cannot be reached is given up within 2 x 4 x 3 s and the pauses, about 27 s. By default it
-#: would be 5 x 5 x 5 s.
-S3_TRIES = 2
-S3_ROUNDS = 4
+#: Tries of one request by botocore, with growing pauses, and rounds of them by s3fs where an answer
+#: stayed out or broke off. A server that cannot be reached is so given up within 3 x 3 s and the
+#: pauses, one that is mute within 3 x 3 x 15 s and the pauses, in less time than a load may take.
+S3_TRIES = 3
+S3_ROUNDS = 3
 
 #: Seconds for a file to be written, and how many more a byte: over a line of 1 Mbit/s and better.
 WRITE_SECONDS = 60.0
@@ -33,6 +33,9 @@ _EXTRAS = {"s3fs": "'labelstream[s3]'"}
 
 #: The errors by which AWS's libraries say that they were given no credentials.
 _NO_CREDENTIALS = ("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError")
+
+#: And that there was nobody to talk to.
+_NO_CONNECTION = ("EndpointConnectionError", "ConnectTimeoutError")
 
 
 def open_url(url: str) -> "tuple[AbstractFileSystem, str]":
@@ -102,6 +105,8 @@ def why(error: BaseException) -> str:
         return "it did not answer in time"
     if type(error).__name__ in _NO_CREDENTIALS:
         return "no credentials were found"
+    if type(error).__name__ in _NO_CONNECTION:
+        return "no connection could be made"
     return getattr(error, "strerror", None) or type(error).__name__
 
 

@@ -36,12 +36,19 @@ _OUR_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 class RemoteArtifacts:
     """An `ArtifactStore` below a URL; what is served is a verified copy in `cache`.
 
-    By `clock`, which should go as the server's, files are old.
+    By `clock`, which should go as the server's, files are old. Raises `RegistryError` for a URL
+    that names nothing.
     """
 
     def __init__(
         self, url: str, cache: ArtifactCache, clock: Callable[[], float] = time.time
     ) -> None:
+        scheme, _, place = url.partition("://")
+        if not place.strip("/"):
+            raise RegistryError(
+                f"LABELSTREAM_REGISTRY_DIR is {url}, which names no bucket; "
+                f"set it to one, such as {scheme}://bucket/models"
+            )
         self._url = url.rstrip("/")
         self._name = hide_password(self._url)
         self._cache = cache

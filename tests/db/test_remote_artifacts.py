@@ -111,7 +111,7 @@ def test_a_server_that_cannot_be_reached_is_given_up(
         monkeypatch.setattr(db.remote_files, "WRITE_SECONDS", 2.0)
     with environment_read_anew():
         (said,) = refusals(artifacts_at(bucket, tmp_path), source)
-    why = "EndpointConnectionError" if gone else "it did not answer in time"
+    why = "no connection could be made" if gone else "it did not answer in time"
     assert said.startswith(f"registry {bucket} cannot be reached or used: {why}; see its address")
 
 
@@ -135,6 +135,11 @@ def test_without_its_driver_the_line_says_what_to_install(tmp_path: Path) -> Non
         "error: the registry cannot be opened: s3://bucket/models: s3:// needs a driver; "
         "install it: pip install 'labelstream[s3]'\n"
     )
+
+
+def test_an_address_without_a_bucket_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RegistryError, match=r"is s3:///, which names no bucket; set it to one"):
+        artifacts_at("s3:///", tmp_path)
 
 
 def test_a_password_in_the_address_is_never_shown(tmp_path: Path, source: Path) -> None:

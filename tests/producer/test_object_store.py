@@ -91,7 +91,9 @@ def test_what_is_not_there_or_not_for_us_is_one_line(
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
     monkeypatch.setattr(db.remote_files, "S3_ROUNDS", 1)
     with environment_read_anew():
-        assert refused(f"{bucket}/rows.csv").startswith(f"{bucket}/rows.csv cannot be reached: ")
+        assert refused(f"{bucket}/rows.csv") == (
+            f"{bucket}/rows.csv cannot be reached: no connection could be made"
+        )
 
 
 def test_without_its_driver_the_line_says_what_to_install(tmp_path: Path) -> None:
