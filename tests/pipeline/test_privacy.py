@@ -1,13 +1,11 @@
 """Text and passwords stay where they belong, and nothing phones home."""
 
 import contextlib
-import functools
 import re
 import subprocess
 import sys
 import threading
 import time
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import psutil
@@ -17,6 +15,7 @@ from sqlalchemy import make_url
 
 from db.schema import Base
 from tests.cluster import BIN, Cluster, clean_environment, wait_until
+from tests.file_server import serve_folder
 
 #: Stands in every text of these tests and must stand nowhere else.
 SECRET_TEXT = "xylophonequartz"
@@ -29,13 +28,6 @@ def secret_csv(tmp_path: Path) -> Path:
     rows = "".join(f"{n},{SECRET_TEXT} number {n}\n" for n in range(1, 601))
     path.write_text(f"id,text\n{rows}601,\n602,{SECRET_TEXT},too many\n")
     return path
-
-
-class QuietFiles(SimpleHTTPRequestHandler):
-    """A folder over HTTP, without a word on the screen."""
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        pass
 
 
 class Monitor:
@@ -134,14 +126,11 @@ def test_passwords_are_in_no_error(cluster: Cluster, tmp_path: Path) -> None:
 def test_a_password_in_a_source_is_in_no_table_log_or_output(
     cluster: Cluster, secret_csv: Path
 ) -> None:
-    handler = functools.partial(QuietFiles, directory=secret_csv.parent)
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        address = f"user:{SECRET_PASSWORD}@127.0.0.1:{server.server_port}"
-        url = f"http://{address}/{secret_csv.name}?token={SECRET_PASSWORD}"
+    with serve_folder(secret_csv.parent) as address:
+        credentials = f"user:{SECRET_PASSWORD}"
+        url = f"http://{credentials}@{address}/{secret_csv.name}?token={SECRET_PASSWORD}"
         cluster.start_worker(LABELSTREAM_ENGINE="constant")
         done = cluster.producer("ingest", url, "--wait", "--json")
-        server.shutdown()
     assert done.returncode == 0, done.stderr
     exported = cluster.producer("export", "1", "--format", "jsonl")
     assert exported.returncode == 0, exported.stderr
@@ -258,10 +247,8 @@ def test_no_connection_leaves_the_machine(secret_csv: Path, tmp_path: Path) -> N
 
 def test_the_system_tells_of_a_connection_that_the_hook_does_not_see(tmp_path: Path) -> None:
     log = tmp_path / "connections.log"
-    with ThreadingHTTPServer(("127.0.0.1", 0), QuietFiles) as server:
-        code = (
-            "import socket, time; "
-            f"kept = socket.create_connection(('127.0.0.1', {server.server_port})); time.sleep(1)"
-        )
+    with serve_folder(tmp_path) as address:
+        place = tuple(address.split(":"))
+        code = f"import socket, time; kept = socket.create_connection({place}); time.sleep(1)"
         environment = clean_environment(CONNECTIONS_LOG=str(log))
         assert watched([sys.executable, "-c", code], environment, log) == {"127.0.0.1"}
