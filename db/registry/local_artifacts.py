@@ -31,7 +31,8 @@ class LocalArtifacts:
                 shutil.copyfile(file, target)
                 _flush(target)
                 hashes[name] = sha256_of(target)
-            _flush(folder)
+            for inner in (folder, *(path for path in folder.rglob("*") if path.is_dir())):
+                _flush(inner)
             _flush(self._root)
         except BaseException as error:
             shutil.rmtree(folder, ignore_errors=True)
