@@ -38,6 +38,9 @@ class JobFailed(LabelstreamError):
     exit_status = 1
 
 
+#: Exit status after Ctrl-C or TERM, as a shell says it of a program that the signal INT ended.
+INTERRUPTED = 130
+
 #: A URL's password, in free text: all between `user:` and the last `@` before a blank, for it may
 #: hold a slash that its writer forgot to escape. `host:80/` begins no password, but for services
 #: whose paths hold no `@` there is no such doubt.
@@ -88,7 +91,7 @@ def run_command(app: "Typer") -> None:
     except LabelstreamError as error:
         _end(f"error: {one_line(error)}", error.exit_status)
     except (KeyboardInterrupt, EOFError):
-        _end("interrupted", 130)
+        _end("interrupted", INTERRUPTED)
     except BrokenPipeError:
         _end_unheard()
     except SystemExit as ended:
@@ -98,7 +101,7 @@ def run_command(app: "Typer") -> None:
         raise
     except Exception as error:
         if type(error).__name__ == "Abort":
-            _end("interrupted", 130)
+            _end("interrupted", INTERRUPTED)
         if hasattr(error, "connection_invalidated"):
             # SQLAlchemy's, known by its form: importing it only to ask would slow every command.
             _end(f"error: the database failed ({type(error).__name__}); see that it runs", 2)
@@ -113,6 +116,9 @@ def run_command(app: "Typer") -> None:
         command = getattr(getattr(error, "ctx", None), "command_path", None)
         advice = f"; see: {command} --help" if command else ""
         _end(f"error: {message.rstrip('.')}{advice}", 2)
+    if status == INTERRUPTED:
+        # The command-line library catches Ctrl-C itself and says nothing.
+        _end("interrupted", INTERRUPTED)
     sys.exit(status if isinstance(status, int) else 0)
 
 

@@ -71,6 +71,7 @@ def test_progress_is_shown_and_ctrl_c_loses_nothing(hashing: Cluster, tmp_path: 
     assert any(f"{label} " in shown for label in ("sadness", "joy", "love", "anger", "fear"))
     job = hashing.value("SELECT max(id) FROM jobs")
     assert f"job {job} is interrupted and loses nothing" in terminal.seen
+    assert terminal.seen.rstrip().endswith("interrupted")
     assert "Traceback" not in terminal.seen
     assert hashing.value("SELECT state FROM jobs WHERE id = :job", job=job) == "running"
     status = hashing.producer("status", str(job))
