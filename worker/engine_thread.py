@@ -1,11 +1,9 @@
 """The one thread of a process that computes: it owns the engines, the waiting rows, the swaps."""
 
-import faulthandler
 import itertools
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager
@@ -22,13 +20,11 @@ from worker.encoder import EncodedRows
 from worker.engines.protocol import Engine
 from worker.loaded_versions import Binding, Loaded, LoadedVersions, VersionKey
 from worker.microbatch import WaitingRow
+from worker.watchdog import Watchdog
 
 __all__ = ["Binding", "ChunkLogits", "EngineThread", "Statistics"]
 
 log = logging.getLogger(__name__)
-
-#: The real stderr, whatever a framework has put in place of `sys.stderr`.
-_STDERR = 2
 
 
 @dataclass(frozen=True)
@@ -73,17 +69,6 @@ class _Submission:
         return ChunkLogits(self.logits, self.rejected, len(self.rows.ids), self.busy_seconds)
 
 
-@dataclass
-class _Cold:
-    """An engine that was loaded and has not computed yet."""
-
-    engine: Engine
-    rows: EncodedRows
-    labels: int
-    #: Why rows have no logits, by their index: empty if the engine computes.
-    future: "Future[Mapping[int, str]]" = field(default_factory=Future)
-
-
 class EngineThread:
     """Computes logits for many threads at once, a micro-batch at a time.
 
@@ -91,7 +76,8 @@ class EngineThread:
     micro-batch is one version's alone. `budget` bounds its padded tokens. `limit` is the number
     of seconds after which a process that hangs inside the engine ends itself (None: never).
     `max_loaded` bounds the versions that stay loaded though nothing holds them. The texts of
-    `warm_up` are the first micro-batch of each engine; one that cannot compute them does not load.
+    `warm_up` are the first micro-batch of each engine, in the thread that loads it; one that
+    cannot compute them does not load.
     """
 
     def __init__(
@@ -105,12 +91,11 @@ class EngineThread:
     ) -> None:
         self._load = load
         self._budget = budget
-        self._limit = limit
+        self._watchdog = Watchdog(limit)
         self._warm_up = list(warm_up)
         self._changed = threading.Condition()
         self._versions = LoadedVersions(self._load_warm, self._changed, max_loaded)
-        #: Engines that wait for their first micro-batch.
-        self._cold: deque[_Cold] = deque()
+        #: When the last micro-batch was over.
         self._computed_at = time.monotonic()
         self._submissions: dict[int, _Submission] = {}
         self._numbers = itertools.count()
@@ -130,8 +115,6 @@ class EngineThread:
             self._stopping = True
             for submission in self._submissions.values():
                 submission.future.cancel()
-            for cold in self._cold:
-                cold.future.cancel()
             self._changed.notify_all()
         if self._thread.is_alive() and self._thread is not threading.current_thread():
             self._thread.join(timeout=30)
@@ -223,51 +206,43 @@ class EngineThread:
         self._versions.evict()
 
     def _load_warm(self, version: Version) -> Engine:
-        """Load an engine and let it compute once, between two micro-batches of the others."""
+        """Load an engine and let it compute once, beside the micro-batches of the others.
+
+        What an engine's first call takes (a busy machine makes a second of it) no row waits for.
+        """
         engine = self._load(version)
         if self._warm_up:
             rows = engine.encoder.encode(self._warm_up)
-            cold = _Cold(engine, rows, len(version.labels))
-            with self._changed:
-                if self._stopping:
-                    raise CancelledError
-                self._cold.append(cold)
-                self._changed.notify_all()
-            rejected = cold.future.result()
-            if rejected:
+            ids = [rows.row(index) for index in range(len(rows))]
+            found = compute(engine, ids, len(version.labels), self._watchdog.guarding)
+            if found.rejected:
                 raise RegistryError(
-                    f"model {version} cannot compute: {next(iter(rejected.values()))}"
+                    f"model {version} cannot compute: {next(iter(found.rejected.values()))}"
                 )
+        if self._stopping:
+            raise CancelledError
         return engine
 
     def _run(self) -> None:
         while (taken := self._next()) is not None:
             try:
-                if isinstance(taken, _Cold):
-                    self._warm(taken)
-                else:
-                    self._work(*taken)
+                self._work(*taken)
             except Exception as error:
                 # Not the engine's doing. Whoever waits must hear of it: a thread that died in
                 # silence would let them wait for ever.
                 log.exception("a micro-batch was lost")
-                if isinstance(taken, _Cold):
-                    taken.future.set_exception(error)
-                else:
-                    self._fail({row.submission for row in taken[1]}, error)
+                self._fail({row.submission for row in taken[1]}, error)
             self._computed_at = time.monotonic()
             # While the thread waits, it must not be what keeps an evicted model in memory.
             del taken
 
-    def _next(self) -> "_Cold | tuple[Loaded, list[WaitingRow]] | None":
+    def _next(self) -> tuple[Loaded, list[WaitingRow]] | None:
         with self._changed:
             self._changed.wait_for(
-                lambda: self._stopping or self._cold or self._versions.oldest_waiting() is not None
+                lambda: self._stopping or self._versions.oldest_waiting() is not None
             )
             if self._stopping:
                 return None
-            if self._cold:
-                return self._cold.popleft()
             loaded = self._versions.oldest_waiting()
             assert loaded is not None, "something woke the thread"  # noqa: S101
             self._note_idle(loaded.waiting.oldest_at)
@@ -281,22 +256,12 @@ class EngineThread:
         if idle > self.statistics.longest_idle_seconds:
             self.statistics = replace(self.statistics, longest_idle_seconds=idle)
 
-    def _warm(self, cold: "_Cold") -> None:
-        ids = [cold.rows.row(index) for index in range(len(cold.rows))]
-        rejected = compute(cold.engine, ids, cold.labels, self._limited).rejected
-        if cold.future.set_running_or_notify_cancel():
-            cold.future.set_result(rejected)
-
     @contextmanager
     def _limited(self) -> Iterator[None]:
-        # A watchdog thread of Python's own could not run while native code holds the interpreter.
-        if self._limit is not None:
-            faulthandler.dump_traceback_later(self._limit, exit=True, file=_STDERR)
         try:
-            yield
+            with self._watchdog.guarding():
+                yield
         finally:
-            if self._limit is not None:
-                faulthandler.cancel_dump_traceback_later()
             self.progress += 1
 
     def _work(self, loaded: Loaded, rows: Sequence[WaitingRow]) -> None:

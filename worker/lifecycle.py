@@ -78,6 +78,14 @@ class Runtime:
         self._watcher.stop()
         self._keeper.stop()
         self.engine.stop()
+        done = self.engine.statistics
+        log.info(
+            "computed: rows=%s micro_batches=%s busy_s=%.1f longest_idle_ms=%.1f",
+            done.rows,
+            done.micro_batches,
+            done.busy_seconds,
+            done.longest_idle_seconds * 1000,
+        )
         try:
             forget_worker(self._store, self._name)
         except Exception as error:  # noqa: BLE001  (leaving must not fail on a database that is gone)

@@ -254,6 +254,20 @@ def test_a_version_computes_once_before_it_is_bound_and_beside_the_one_that_serv
         assert thread.statistics.rows == 1, "what warms up is nobody's row"
 
 
+def test_while_a_version_computes_for_the_first_time_rows_flow_on_the_old_one() -> None:
+    held = Held()
+    engines = {1: MadeEngine(), 2: MadeEngine(held)}
+    thread = EngineThread(lambda wanted: engines[wanted.version], warm_up=("warm",))
+    with running(thread), thread.bind(ONE) as binding:
+        loading = thread.load(TWO)
+        assert held.inside.wait(10)
+        assert submit(thread, binding, ["text"]).result(10).logits.tolist() == expected(["text"])
+        assert thread.loaded() == [ONE]
+        held.go_on.set()
+        loading.result(10)
+        assert set(map(str, thread.loaded())) == {"letters:1", "letters:2"}
+
+
 @pytest.mark.parametrize("warm_up", [("fine", "nan"), ("bad",)])
 def test_a_version_that_cannot_compute_does_not_load(warm_up: tuple[str, ...]) -> None:
     def fail(texts: list[str]) -> None:
@@ -333,8 +347,9 @@ def test_progress_counts_each_call_that_came_back() -> None:
     assert thread.statistics.tokens == 8
 
 
-def test_a_process_that_hangs_inside_the_engine_ends_itself() -> None:
-    code = """
+@pytest.mark.parametrize("warm_up", [(), ("text",)], ids=["serving", "loading"])
+def test_a_process_that_hangs_inside_the_engine_ends_itself(warm_up: tuple[str, ...]) -> None:
+    code = f"""
 import ctypes
 from tests.worker.made_engines import MadeEngine
 from tests.worker.versions import version
@@ -344,7 +359,7 @@ def hang(texts):
     # Native code that keeps the interpreter lock: no thread of Python's own could end it.
     ctypes.PyDLL(None).sleep(60)
 
-thread = EngineThread(lambda _: MadeEngine(hang), limit=1.0)
+thread = EngineThread(lambda _: MadeEngine(hang), limit=1.0, warm_up={warm_up})
 thread.start()
 with thread.bind(version()) as binding:
     thread.submit(binding, binding.encode(["text"])).result()

@@ -1,0 +1,57 @@
+"""A process that hangs in native code ends itself, whatever its other threads do meanwhile."""
+
+import subprocess
+import sys
+
+
+def run(body: str) -> "subprocess.CompletedProcess[str]":
+    code = f"""
+import threading, time
+from worker.watchdog import Watchdog
+
+watchdog = Watchdog(1.0)
+
+def hang():
+    with watchdog.guarding():
+        time.sleep(60)
+
+def work():
+    with watchdog.guarding():
+        time.sleep(0.01)
+
+{body}
+"""
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=50, check=False
+    )
+
+
+def test_a_call_that_hangs_ends_the_process_though_others_come_and_go() -> None:
+    done = run(
+        "threading.Thread(target=work).start()\n"
+        "threading.Thread(target=hang, daemon=True).start()\n"
+        "while True:\n    work()"
+    )
+    assert done.returncode == 1
+    assert "in hang" in done.stderr
+
+
+def test_a_call_that_began_later_has_its_own_time() -> None:
+    done = run(
+        "with watchdog.guarding():\n"
+        "    threading.Thread(target=hang, daemon=True).start()\n"
+        "    time.sleep(0.5)\n"
+        "threading.Event().wait(30)"
+    )
+    assert done.returncode == 1
+    assert "in hang" in done.stderr
+
+
+def test_calls_that_come_back_in_time_end_nothing() -> None:
+    done = run("for _ in range(3):\n    work()\ntime.sleep(1.5)\nprint('still here')")
+    assert (done.returncode, done.stdout) == (0, "still here\n")
+
+
+def test_without_a_limit_nothing_is_ended() -> None:
+    done = run("watchdog = Watchdog(None)\nwith watchdog.guarding():\n    time.sleep(1.5)")
+    assert (done.returncode, done.stderr) == (0, "")
