@@ -3,7 +3,7 @@
 import contextlib
 import random
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,14 +32,19 @@ def plain_classifier(
     kind: str = "bert",
     labels: Sequence[str] = ("calm", "cross", "glad"),
     seed: int = 1,
+    shape: Mapping[str, int] | None = None,
 ) -> Path:
-    """Write a fine-tuned classifier with its own tokenizer; returns `folder`."""
+    """Write a fine-tuned classifier with its own tokenizer; returns `folder`.
+
+    `shape` is what its config.json is to say otherwise, such as hidden_size.
+    """
     tiny_base(folder, kind)
     config = AutoConfig.from_pretrained(
         folder,
         id2label=dict(enumerate(labels)),
         label2id={label: i for i, label in enumerate(labels)},
         initializer_range=SPREAD,
+        **(shape or {}),
     )
     torch.manual_seed(seed)
     AutoModelForSequenceClassification.from_config(config).save_pretrained(folder)
