@@ -66,11 +66,8 @@ def test_whole_runs_of_worker_and_producer_import_nothing_of_the_others(
     few = tmp_path / "few.csv"
     few.write_text("text\nwhat a day\nwho ate my lunch\n")
 
-    def watched(name: str) -> dict[str, str]:
-        return {"PYTHONPATH": str(hooks), "IMPORTS_LOG": str(tmp_path / name)}
-
-    cluster.start_worker(**watched("worker"))
-    result = cluster.ingest(few, **watched("producer"))
+    cluster.start_worker(PYTHONPATH=str(hooks), IMPORTS_LOG=str(tmp_path / "worker"))
+    result = cluster.ingest(few, PYTHONPATH=str(hooks), IMPORTS_LOG=str(tmp_path / "producer"))
     assert (result["labeled"], result["engine"]) == (2, "torch")
     of_worker, of_producer = (
         set((tmp_path / name).read_text().splitlines()) for name in ("worker", "producer")
