@@ -13,7 +13,7 @@ import torch
 from db.registry.names import parse_ref
 from db.registry.versions import resolve
 from tests.cluster import Cluster, wait_until
-from tests.foreign_models import roberta_base
+from tests.foreign_models import pipeline_labels, roberta_base
 from tests.pipeline.made_versions import merged
 from tests.training.moods import said, write_splits
 from worker import Classifier
@@ -145,6 +145,9 @@ def test_a_base_of_ones_own_goes_through_fit_promotion_and_serving(
     result, found = installation.serve("tone", later)
     assert result["model_versions"] == {"2": 60}
     installation.check("tone:2", later, found)
+    installation.training("export", "tone:2", installation.folder / "plain")
+    texts = [text for text, _ in later]
+    assert pipeline_labels(installation.folder / "plain", texts) == [row.label for row in found]
 
 
 @pytest.mark.parametrize(

@@ -141,6 +141,11 @@ def test_adapter_gives_what_was_registered_byte_for_byte(home: Path, tmp_path: P
     found = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in folder.iterdir()}
     assert found == registered
     assert {"adapter_model.safetensors", "adapter_config.json", "labelstream.json"} < found.keys()
+    # And it comes in again, under another name, as it was.
+    said(home, "register", folder, "--model", "copied")
+    copied = json.loads(said(home, "show", "copied:1", "--json"))
+    assert copied["adapter_sha256"] == registered
+    assert (copied["base"], len(copied["labels"])) == (STARTER_BASE, 6)
 
 
 def test_plain_peft_computes_with_the_registered_adapter_what_the_worker_does(

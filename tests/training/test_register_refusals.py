@@ -318,6 +318,25 @@ def test_what_is_said_of_an_adapter_must_fit_it(
     assert message in refused(home, "register", folder, "--model", "no", *options)
 
 
+def test_a_pickle_beside_a_description_of_ones_own_is_not_loaded(
+    base: Path, home: Path, tmp_path: Path
+) -> None:
+    folder = plain_adapter(tmp_path / "adapter", base)
+    described = {
+        "format_version": 1, "base": str(base), "base_revision": None, "base_sha256": {},
+        "labels": ["a", "b", "c"], "max_length": 32, "metrics": {}, "license": None,
+        "language": None, "libraries": {}, "data": {"name": None, "fingerprint": None},
+    }  # fmt: skip
+    (folder / "labelstream.json").write_text(json.dumps(described))
+    # The head's size can be read, but the adapter is a pickle, which nobody so much as opens.
+    (folder / "adapter_model.safetensors").rename(folder / "other.safetensors")
+    (folder / "adapter_model.bin").write_bytes(b"\x80no pickle of this world")
+    line = refused(home, "register", folder, "--model", "no")
+    assert f"{folder} was not registered: " in line
+    assert "No such file or directory: " in line
+    assert "adapter_model.safetensors" in line
+
+
 def test_a_base_that_brings_code_of_its_own_is_refused(home: Path, tmp_path: Path) -> None:
     base = plain_base(tmp_path / "base")
     folder = plain_adapter(tmp_path / "adapter", base)
