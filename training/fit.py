@@ -18,9 +18,9 @@ from training.batches import bucketed, padded, tokenise
 from training.data import LabelledData, Split
 from training.epochs import Epoch, chosen_epoch, out_of_patience
 from training.fit_config import FitConfig
-from training.fit_state import FitStateFile, Progress, captured, restored
+from training.fit_state import FitStateFile, Progress, captured, restored, same_base
 from training.metrics import Metrics, measure
-from worker.bases import BaseModelFiles, resolve_base
+from worker.bases import BaseModelFiles
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -77,7 +77,7 @@ def fit(
     from training.dropout import quicken_dropout
 
     saved = state.load() if state is not None and resume else None
-    base = resolve_base(config.base, config.base_revision)
+    base = same_base(saved, config.base, config.base_revision)
     make_deterministic(config.seed)
     device = "cuda" if torch.cuda.is_available() else "cpu"
 
@@ -150,7 +150,7 @@ def fit(
             on_step(number, step, steps, loss_of_step)
             if state is not None and time.monotonic() - last_saved > SAVE_SECONDS:
                 progress.seconds = time.monotonic() - started
-                state.save(captured(progress, average, optimizer))
+                state.save(captured(progress, average, optimizer, base))
                 last_saved = time.monotonic()
 
         # Evaluation: validation alone decides which epoch is kept.
@@ -162,7 +162,7 @@ def fit(
             progress.best = {name: each.clone() for name, each in average.average.items()}
         progress.close_epoch(epoch)
         if state is not None:
-            state.save(captured(progress, average, optimizer))
+            state.save(captured(progress, average, optimizer, base))
         on_epoch(epoch)
 
     # The chosen epoch's weights. The test split is looked at later, and once.

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from db.errors import LabelstreamError, UsageError
 from training.epochs import Epoch
 from training.metrics import ClassMetrics, Metrics
+from worker.bases import BaseModelFiles, resolve_base
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -66,7 +67,9 @@ class FitState:
     tensors: Mapping[str, Tensor]
 
 
-def captured(progress: Progress, average: WeightAverage, optimizer: Optimizer) -> FitState:
+def captured(
+    progress: Progress, average: WeightAverage, optimizer: Optimizer, base: BaseModelFiles
+) -> FitState:
     """Return everything that the rest of the fit depends on, as it is after a step."""
     import torch
 
@@ -88,8 +91,26 @@ def captured(progress: Progress, average: WeightAverage, optimizer: Optimizer) -
         "losses": progress.losses,
         "seconds": progress.seconds,
         "updates": updates,
+        "base": {"revision": base.revision, "sha256": base.sha256},
     }
     return FitState(numbers, tensors)
+
+
+def same_base(state: FitState | None, name: str, revision: str | None) -> BaseModelFiles:
+    """Find the base `name`, at the commit at which the fit of `state` began if none is asked for.
+
+    Raises UsageError if its files are not those on which that fit began.
+    """
+    began = state.numbers.get("base") if state is not None else None
+    if began is None:
+        return resolve_base(name, revision)
+    base = resolve_base(name, revision or began["revision"])
+    if base.sha256 != began["sha256"]:
+        raise UsageError(
+            f"base model {name} is not the one on which this fit began: put that one back, or fit "
+            "without --resume"
+        )
+    return base
 
 
 def restored(state: FitState, average: WeightAverage, optimizer: Optimizer) -> Progress:
