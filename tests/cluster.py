@@ -74,7 +74,7 @@ class Cluster:
         with log.open("w") as output:
             process = subprocess.Popen(
                 [BIN / "celery", "-A", "worker", "worker", "-n", f"w{number}@test", *options],
-                env=clean_environment(**self.settings, **settings),
+                env=clean_environment(**{**self.settings, **settings}),
                 cwd=self.folder,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -5,6 +5,9 @@ from celery import Celery
 from db.ledger.sweeping import ChunkId
 from worker.messages import LABEL_CHUNK, ChunkMessage
 
+#: Seconds for a connection to be made, and for each answer, when the broker is reached at first.
+_PATIENCE_SECONDS = 5
+
 
 class CeleryOutbox:
     """Sends the message of a chunk; what Redis loses, the sweeper sends again."""
@@ -32,6 +35,12 @@ class CeleryOutbox:
             return int(connection.default_channel.client.llen(queue)) == 0
 
     def check(self) -> None:
-        """Reach the broker once; raises what kombu or redis raise if it cannot be reached."""
-        with self._app.connection_for_write(connect_timeout=5) as connection:
+        """Reach the broker once; raises what kombu or redis raise if it cannot be reached.
+
+        A server that takes connections and says nothing counts as one that cannot.
+        """
+        with self._app.connection_for_write(
+            connect_timeout=_PATIENCE_SECONDS,
+            transport_options={"socket_timeout": _PATIENCE_SECONDS},
+        ) as connection:
             connection.default_channel.client.ping()

@@ -214,7 +214,9 @@ class SweeperThread:
     def stop(self) -> None:
         """Stop after the sweep that is under way, and give the duty up."""
         self._stop.set()
-        self._thread.join(timeout=10)
+        # A worker may have to leave before it was ready to sweep.
+        if self._thread.ident is not None:
+            self._thread.join(timeout=10)
 
     def _run(self) -> None:
         failing = False

@@ -8,6 +8,7 @@ SQL, and that every other row is labelled.
 import json
 import os
 import shutil
+import socket
 import subprocess
 import zlib
 from collections.abc import Callable
@@ -19,7 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from tests.cluster import BIN, Cluster, clean_environment
+from tests.cluster import BIN, Cluster, clean_environment, wait_until
 
 LABELS = ("sadness", "joy", "love", "anger", "fear", "surprise")
 
@@ -258,6 +259,30 @@ def test_a_service_that_cannot_be_reached_is_status_2_within_30_seconds(
     assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
     assert name in done.stderr
+
+
+def test_a_broker_that_takes_connections_and_says_nothing_cannot_be_reached(
+    hashing: Cluster, tmp_path: Path
+) -> None:
+    path = tmp_path / "few.csv"
+    path.write_text("text\nhello\n")
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        url = f"redis://127.0.0.1:{mute.getsockname()[1]}/0"
+        done = hashing.producer("ingest", path, "--wait", timeout=30, LABELSTREAM_BROKER_URL=url)
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert "LABELSTREAM_BROKER_URL" in done.stderr
+
+
+def test_a_worker_that_waits_for_its_broker_leaves_when_it_is_told_to(cluster: Cluster) -> None:
+    worker = cluster.start_worker(
+        wait=False, LABELSTREAM_BROKER_URL="redis://127.0.0.1:9/0", LABELSTREAM_ENGINE="constant"
+    )
+    log = cluster.worker_log(0)
+    wait_until(lambda: "Cannot connect to redis:" in log.read_text(), 60, "it tries")
+    worker.terminate()
+    assert worker.wait(timeout=30) == 0
+    assert "Traceback" not in log.read_text()
 
 
 def test_an_unwritable_home_folder_is_one_line_and_status_2(
