@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -84,8 +85,7 @@ def of_version(cluster: Cluster, number: int) -> int:
 
 def test_promotions_and_a_rollback_in_mid_job(three: Cluster, many: Path) -> None:
     cluster = three
-    for _ in range(2):
-        cluster.start_worker(LABELSTREAM_MODEL="swap")
+    started = [cluster.start_worker(LABELSTREAM_MODEL="swap") for _ in range(2)]
     producer = cluster.start_producer(
         "ingest", many, "--model", "swap", "--wait", "--json", "--chunk-rows", str(CHUNK_ROWS),
         "--max-queued", str(MAX_OPEN),
@@ -117,6 +117,14 @@ def test_promotions_and_a_rollback_in_mid_job(three: Cluster, many: Path) -> Non
     assert cluster.rows("SELECT * FROM model_events WHERE event = 'refused'") == []
     workers = cluster.rows("SELECT DISTINCT worker FROM chunks WHERE labeled > 0")
     assert len(workers) == 2, "both workers labelled"
+
+    # What the workers tell of themselves when they leave adds up.
+    for process in started:
+        process.terminate()
+        assert process.wait(30) == 0
+    told = re.findall(r"computed: rows=(\d+) .* longest_idle_ms=\d", cluster.logs())
+    assert len(told) == 2
+    assert sum(map(int, told)) == ROWS
 
     # Every chunk whole and on one version; all three served.
     rows = cluster.rows("SELECT row_number, text, label, model_version, engine FROM labeled_texts")

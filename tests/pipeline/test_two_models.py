@@ -17,13 +17,16 @@ from worker import Classifier
 #: Rows of each job, and rows a chunk.
 ROWS, CHUNK_ROWS = 320, 16
 
+#: Chunks of a job that may be open at once.
+MAX_OPEN = 4
+
 #: Two logits that are nearer than this may come out in another order in another micro-batch.
 CLOSE = 0.001
 
 
 @pytest.fixture
 def both(cluster: Cluster, tmp_path: Path) -> Cluster:
-    """A deployment that has `tone`, of 2 labels, beside the starter of 6, and one worker."""
+    """A deployment that has `tone`, of 2 labels, beside the starter of 6, and no worker yet."""
     said(
         tmp_path / "home", "register",
         plain_classifier(tmp_path / "tone", labels=("bad", "good"), seed=3),
@@ -31,7 +34,6 @@ def both(cluster: Cluster, tmp_path: Path) -> Cluster:
         registry_dir=cluster.settings["LABELSTREAM_REGISTRY_DIR"],
     )  # fmt: skip
     merged(cluster, resolve(cluster.store, parse_ref("tone:1")))
-    cluster.start_worker()
     return cluster
 
 
@@ -45,10 +47,15 @@ def test_two_models_jobs_interleaved_every_row_right(both: Cluster, tmp_path: Pa
     producers = {
         model: both.start_producer(
             "ingest", write_texts(tmp_path / f"{model}.csv", texts[model]), "--model", model,
-            "--no-wait", "--json", "--chunk-rows", str(CHUNK_ROWS),
+            "--no-wait", "--json", "--chunk-rows", str(CHUNK_ROWS), "--max-queued", str(MAX_OPEN),
         )
         for model in texts
     }  # fmt: skip
+    # Each producer waits for room by now, so that from here on the chunks of both come by turns.
+    entered = "SELECT count(*) FROM chunks GROUP BY job_id"
+    both_wait = [(MAX_OPEN,), (MAX_OPEN,)]
+    wait_until(lambda: list(map(tuple, both.rows(entered))) == both_wait, 60, "both have begun")
+    both.start_worker()
     jobs = {}
     for model, producer in producers.items():
         out, err = producer.communicate(timeout=120)

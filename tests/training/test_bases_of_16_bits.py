@@ -10,6 +10,7 @@ from transformers import AutoModel, AutoTokenizer
 
 from tests.foreign_models import peft_logits, plain_base, some_texts
 from tests.tiny_models import write_rows
+from tests.training.conftest import merge
 from tests.training.moods import said, settings_of
 from worker import Classifier
 
@@ -29,6 +30,7 @@ def test_a_base_of_16_bits_is_fitted_and_serves(bits: torch.dtype, tmp_path: Pat
     assert all(epoch["loss"] < 10 for epoch in described["epochs"])
     weights = load_file(tmp_path / "adapter" / "adapter_model.safetensors").values()
     assert {each.dtype for each in weights} == {torch.float32}
+    merge(tmp_path / "home", "mood:1")
     texts = some_texts(50)
     with Classifier.load("mood:1", settings=settings_of(tmp_path / "home")) as classifier:
         logits = torch.from_numpy(classifier.logits(texts))

@@ -28,6 +28,7 @@ from tests.foreign_models import (
     some_texts,
 )
 from tests.pipeline.test_embedded_ingest import run
+from tests.training.conftest import merge
 from tests.training.moods import said, settings_of
 from worker import Classifier
 from worker.bases import file_sha256
@@ -161,6 +162,7 @@ def test_an_adapter_made_by_plain_peft_comes_in_and_computes_what_peft_does(
         home, "register", models / "adapter", "--model", model, "--base", base,
         "--labels", "a,b,c", "--max-length", 32,
     )  # fmt: skip
+    merge(home, f"{model}:1")
     with Classifier.load(model, settings=settings_of(home)) as classifier:
         assert (classifier.labels, classifier.version.max_length) == (("a", "b", "c"), 32)
         assert classifier.version.base == str(base)
