@@ -137,8 +137,8 @@ import fcntl, os, sys, time
 path = sys.argv[1]
 memory = open(path + "-shm", "r+b")
 fcntl.lockf(memory, fcntl.LOCK_EX, 1, 121)
-print("holds it", flush=True)
 written = os.stat(path + "-wal").st_mtime_ns
+print("holds it", flush=True)
 while os.stat(path + "-wal").st_mtime_ns == written:
     time.sleep(0.01)
 time.sleep(1)
