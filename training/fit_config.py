@@ -15,7 +15,7 @@ ClassWeights = Literal["none", "balanced"]
 
 @dataclass(frozen=True, slots=True)
 class FitConfig:
-    """Every number of the recipe; the defaults are those of the starter model."""
+    """Every number of the recipe; the defaults did best on validation (docs/quality.md)."""
 
     base: str = STARTER_BASE
     base_revision: str | None = None

@@ -23,7 +23,7 @@ from training.commands.making import (
 from training.fit_config import FitConfig
 from training.registry import open_registry
 
-#: The recipe of the starter model.
+#: The recipe that did best (docs/quality.md).
 DEFAULTS = FitConfig()
 
 #: What a model card says where the user named no licence.
