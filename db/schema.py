@@ -17,6 +17,7 @@ from sqlalchemy import (
     MetaData,
     Text,
     text,
+    true,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -79,6 +80,11 @@ class Job(Base):
     hidden: Mapped[bool] = mapped_column(default=False)
     parent_job: Mapped[int | None] = mapped_column(ForeignKey("jobs.id"))
     queue: Mapped[str]
+    #: How it is read where its source has no end: stdin, follow, redis or task.
+    stream: Mapped[str | None]
+    #: Whether another producer can go on where this one stopped; if not, the sweeper ends the job
+    #: of a producer that is gone.
+    continues: Mapped[bool] = mapped_column(default=True, server_default=true())
     #: Where reading goes on: file, offset in bytes, line, row.
     position: Mapped[dict[str, Any]]
     next_chunk: Mapped[int] = mapped_column(default=1)
@@ -177,17 +183,20 @@ class Worker(Base):
     engine: Mapped[str]
     device: Mapped[str]
     queues: Mapped[list[str]]
+    #: Which process it is, told so that another on its machine can see whether it lives.
+    process: Mapped[str | None]
     started_at: Mapped[datetime] = mapped_column(default=db_now())
     seen_at: Mapped[datetime] = mapped_column(default=db_now())
 
 
 class StreamEntry(Base):
-    """An entry of a source stream that is in the ledger but not yet acknowledged."""
+    """An entry of a source stream, or a task, that is in the ledger but perhaps not acknowledged."""
 
     __tablename__ = "stream_entries"
 
     source_identity: Mapped[str] = mapped_column(primary_key=True)
     entry_id: Mapped[str] = mapped_column(primary_key=True)
+    entered_at: Mapped[datetime | None] = mapped_column(default=db_now())
 
 
 class LabeledText(Base):

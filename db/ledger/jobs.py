@@ -34,6 +34,10 @@ class NewJob:
     store_text: bool = True
     hidden: bool = False
     parent_job: int | None = None
+    #: How it is read where its source has no end: stdin, follow, redis or task.
+    stream: str | None = None
+    #: Whether another producer can go on where this one stopped.
+    continues: bool = True
 
 
 @dataclass(frozen=True)
