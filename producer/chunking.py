@@ -1,11 +1,12 @@
 """Rows into chunks: closed by rows or by bytes of text, whichever is first."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from db.defaults import CHUNK_BYTES
 from db.ledger.payload import ChunkRows
-from db.ledger.producing import NewReject
+from db.ledger.producing import JobWriter, NewReject
 from producer.rows import RejectedRow, Row, SourceError
 
 
@@ -18,6 +19,29 @@ class RowChunk:
 
     def __len__(self) -> int:
         return len(self.rows) + len(self.rejects)
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedChunk:
+    """A chunk, and the position up to which the source is read with it."""
+
+    chunk: RowChunk
+    position: Mapping[str, Any]
+
+    def add(self, writer: JobWriter) -> int | None:
+        """Commit it; return the number of a chunk that is to be sent, None if there is none."""
+        return writer.add_chunk(self.chunk.rows, self.chunk.rejects, self.position)
+
+    def settle(self) -> None:
+        """Do nothing: a file need not be told how far it was read."""
+
+
+def placed(
+    chunks: Iterable[RowChunk], position: Callable[[], Mapping[str, Any]]
+) -> Iterator[PlacedChunk]:
+    """Yield each chunk with the position that the reader has when it is read."""
+    for chunk in chunks:
+        yield PlacedChunk(chunk, position())
 
 
 def chunked(

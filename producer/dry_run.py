@@ -15,7 +15,7 @@ from db.ledger.totals import job_totals, label_mix
 from db.registry.names import parse_ref
 from db.settings import Settings
 from producer.beginning import producer_name
-from producer.chunking import chunked
+from producer.chunking import chunked, placed
 from producer.ingest import START, check_model, interruptible, open_reader
 from producer.reader import Reader
 from producer.request import IngestRequest
@@ -104,7 +104,7 @@ def _sample_and_count(
         run = JobRun(services, job, production, screen, max_queued=request.max_queued)
         started = time.monotonic()
         sample = chunked(_good_rows(items, count), _CHUNK_ROWS)
-        run.run(sample, lambda: asdict(START), wait=True)
+        run.run(placed(sample, lambda: {**asdict(START), "row": count.rows}), wait=True)
         seconds = time.monotonic() - started
         for _ in _counted(items, count):
             pass

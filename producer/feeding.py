@@ -3,16 +3,15 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Any
+from typing import Protocol
 
 from db.defaults import RENEW_SECONDS
 from db.errors import LabelstreamError
 from db.ledger.producing import JobLost, JobWriter
 from db.ledger.sweeping import ChunkId, Outbox
-from producer.chunking import RowChunk
 
 log = logging.getLogger(__name__)
 
@@ -53,8 +52,21 @@ class Heartbeat(AbstractContextManager["Heartbeat"]):
                 return
 
 
+class NewChunk(Protocol):
+    """Rows that are to be entered, and what is due when they are."""
+
+    def add(self, writer: JobWriter) -> int | None:
+        """Commit them; return the number of a chunk that is to be sent, None if there is none."""
+
+    def settle(self) -> None:
+        """Tell the source that they are safe in the ledger."""
+
+
 class Feeder:
-    """Puts chunks into a job and sends their messages, while at most `max_open` are open."""
+    """Puts chunks into a job and sends their messages, while at most `max_open` are open.
+
+    While `hurries` says so, nothing waits for room: what was read is to be entered at once.
+    """
 
     def __init__(
         self,
@@ -65,6 +77,7 @@ class Feeder:
         *,
         on_tick: Callable[[], None],
         on_trouble: Callable[[str], None],
+        hurries: Callable[[], bool] = lambda: False,
     ) -> None:
         self._writer = writer
         self._outbox = outbox
@@ -72,35 +85,38 @@ class Feeder:
         self._max_open = max_open
         self._on_tick = on_tick
         self._on_trouble = on_trouble
+        self._hurries = hurries
         # At least as many as are open: counted anew only when it reaches the limit.
         self._open_at_most = max_open
         self._sending_failed = False
 
-    def feed(
-        self,
-        chunks: Iterable[RowChunk],
-        position: Callable[[], Mapping[str, Any]],
-        heartbeat: Heartbeat,
-    ) -> None:
-        """Enter every chunk; `position` tells where the reader stands after the newest one.
+    def feed(self, chunks: Iterable[NewChunk | None], heartbeat: Heartbeat) -> None:
+        """Enter every chunk; None says that nothing came for a while.
 
-        Raises `JobLost` when the job was cancelled or is somebody else's.
+        The next chunk is asked for when there is room for it: a source that is read without need is
+        one whose rows wait in memory. Raises `JobLost` when the job was cancelled or is somebody
+        else's.
         """
-        for chunk in chunks:
-            # Taken before waiting: the reader has read no further than this chunk.
-            where = position()
+        source = iter(chunks)
+        while True:
             self._wait_for_room(heartbeat)
-            number = self._writer.add_chunk(chunk.rows, chunk.rejects, where)
-            if number is not None:
-                self._open_at_most += 1
-                self._send(number)
+            try:
+                chunk = next(source)
+            except StopIteration:
+                return
+            if chunk is not None:
+                number = chunk.add(self._writer)
+                if number is not None:
+                    self._open_at_most += 1
+                    self._send(number)
+                chunk.settle()
             self._on_tick()
 
     def _wait_for_room(self, heartbeat: Heartbeat) -> None:
         while True:
             if heartbeat.lost is not None:
                 raise heartbeat.lost
-            if self._open_at_most < self._max_open:
+            if self._open_at_most < self._max_open or self._hurries():
                 return
             self._open_at_most = self._writer.open_chunks()
             if self._open_at_most < self._max_open:

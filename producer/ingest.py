@@ -14,7 +14,7 @@ from db.registry.versions import list_versions, resolve
 from db.settings import Settings
 from db.store import Store
 from producer.beginning import CONTENT, Beginning, begin_job
-from producer.chunking import chunked
+from producer.chunking import chunked, placed
 from producer.identity import content_identity, job_identity, source_identity
 from producer.reader import Reader
 from producer.request import IngestRequest
@@ -143,7 +143,7 @@ def _run(
     run.progress = lambda: reader.progress
     chunks = chunked(reader, request.chunk_rows, keep_raw=request.store_text)
     with interruptible():
-        run.run(chunks, lambda: asdict(reader.position), wait=request.wait)
+        run.run(placed(chunks, lambda: asdict(reader.position)), wait=request.wait)
 
 
 def _new_job(

@@ -12,7 +12,7 @@ from db.schema import LabeledText
 from db.settings import Settings
 from db.store import Store
 from producer.beginning import begin_job
-from producer.chunking import chunked
+from producer.chunking import chunked, placed
 from producer.identity import digest
 from producer.ingest import Outcome, check_model, finish, interruptible
 from producer.rows import Row
@@ -125,7 +125,7 @@ def relabel(
         run.progress = lambda: texts.progress
         try:
             with interruptible():
-                run.run(chunked(texts, chunk_rows), texts.position, wait=wait)
+                run.run(placed(chunked(texts, chunk_rows), texts.position), wait=wait)
         except JobFailed as failed:
             return Outcome(summarise(services.store, beginning.job.id), str(failed))
         return finish(services.store, beginning.job, wait=wait)

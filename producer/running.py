@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from db.errors import JobFailed, one_line
 from db.ledger.ending import end_if_complete, reject_limit
@@ -12,8 +12,8 @@ from db.ledger.sweeping import Sweeper, SweeperThread
 from db.ledger.totals import JobTotals, job_totals, label_mix
 from db.ledger.workers import living_workers
 from producer.beginning import producer_name
-from producer.chunking import RowChunk
-from producer.feeding import Feeder, Heartbeat
+from producer.draining import Drain
+from producer.feeding import Feeder, Heartbeat, NewChunk
 from producer.rows import SourceError
 from producer.screen import Screen
 from producer.services import Services
@@ -57,25 +57,23 @@ class JobRun:
         self.progress: Callable[[], tuple[int, int | None]] = lambda: (0, None)
 
     def run(
-        self,
-        chunks: Iterable[RowChunk],
-        position: Callable[[], Mapping[str, Any]],
-        *,
-        wait: bool,
+        self, chunks: Iterable[NewChunk | None], *, wait: bool, drain: Drain | None = None
     ) -> None:
         """Enter `chunks`, mark the source exhausted, and with `wait` stay until the job ends.
 
-        A source that breaks off ends the job after what could be read of it. When this is left by
-        an exception, the job stays as it is and the next call goes on with it at once. Raises
-        `JobFailed` for too many rejects, and `JobLost` when the job was cancelled meanwhile.
+        A source that breaks off ends the job after what could be read of it. One that was told to
+        `drain` has more to come: such a job stays open for the next producer if it `continues`.
+        When this is left by an exception, the job stays as it is and the next call goes on with it
+        at once. Raises `JobFailed` for too many rejects, and `JobLost` when the job was cancelled
+        meanwhile.
         """
         sweeper = SweeperThread(Sweeper(self._store, self._services.outbox, holder=producer_name()))
         sweeper.start()
         try:
             with Heartbeat(self._writer) as heartbeat:
-                self._feed(chunks, position, heartbeat)
+                self._feed(chunks, heartbeat, drain)
                 state = self._patiently(lambda: end_if_complete(self._store, self._job.id))
-                while wait and state == "running":
+                while wait and state == "running" and not self._is_drained(drain):
                     self._tick()
                     time.sleep(_LOOK_SECONDS / 5)
                     state = self._patiently(lambda: get_job(self._store, self._job.id).state)
@@ -91,9 +89,9 @@ class JobRun:
 
     def _feed(
         self,
-        chunks: Iterable[RowChunk],
-        position: Callable[[], Mapping[str, Any]],
+        chunks: Iterable[NewChunk | None],
         heartbeat: Heartbeat,
+        drain: Drain | None,
     ) -> None:
         if self._job.source_exhausted:
             return
@@ -104,14 +102,22 @@ class JobRun:
             self._max_queued,
             on_tick=self._tick,
             on_trouble=self._screen.warn,
+            hurries=drain.is_set if drain is not None else lambda: False,
         )
         try:
-            feeder.feed(chunks, position, heartbeat)
+            feeder.feed(chunks, heartbeat)
         except SourceError as error:
             self._screen.warn(one_line(error))
             self._writer.exhaust(one_line(error))
             return
-        self._writer.exhaust()
+        if drain is None or not drain.is_set() or not self._job.continues:
+            self._writer.exhaust()
+
+    def _is_drained(self, drain: Drain | None) -> bool:
+        """Whether all that was read of a source which has more to come is labelled."""
+        if drain is None or not drain.is_set() or not self._job.continues:
+            return False
+        return self._writer.open_chunks() == 0
 
     def _tick(self) -> None:
         """Show the counts and judge the rejects, as often as looking is cheap."""

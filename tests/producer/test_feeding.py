@@ -8,7 +8,7 @@ from db.ledger.ending import OPEN_STATES
 from db.ledger.producing import JobWriter
 from db.ledger.sweeping import ChunkId
 from db.store import Store
-from producer.chunking import RowChunk
+from producer.chunking import PlacedChunk, RowChunk
 from producer.feeding import Feeder, Heartbeat
 from tests.cluster import wait_until
 from tests.db.ledger_parts import begin, chunk_rows, held, parsed_rejects, result_of, value
@@ -33,9 +33,13 @@ class Sent:
         return not self.chunks
 
 
-def chunks() -> Iterator[RowChunk]:
+def chunks() -> Iterator[PlacedChunk]:
     for number in range(CHUNKS):
-        yield RowChunk(chunk_rows(2 * number + 1, 2), [])
+        yield at(RowChunk(chunk_rows(2 * number + 1, 2), []))
+
+
+def at(chunk: RowChunk) -> PlacedChunk:
+    return PlacedChunk(chunk, {})
 
 
 def open_now(store: Store) -> int:
@@ -73,9 +77,7 @@ def test_no_more_chunks_are_open_than_may_be(store: Store) -> None:
     seen: list[int] = []
     feeding = feeder(writer, outbox, on_tick=lambda: seen.append(open_now(store)))
     with Heartbeat(writer) as heartbeat:
-        thread = threading.Thread(
-            target=feeding.feed, args=(chunks(), dict, heartbeat), daemon=True
-        )
+        thread = threading.Thread(target=feeding.feed, args=(chunks(), heartbeat), daemon=True)
         thread.start()
         for done in range(CHUNKS):
             expected = min(done + MOST_OPEN, CHUNKS)
@@ -91,9 +93,9 @@ def test_no_more_chunks_are_open_than_may_be(store: Store) -> None:
 
 def test_chunks_of_rejects_alone_are_never_open_and_never_waited_for(store: Store) -> None:
     writer = begin(store)
-    rejected = (RowChunk(chunk_rows(1, 0), parsed_rejects(n, 1)) for n in range(1, CHUNKS + 1))
+    rejected = (at(RowChunk(chunk_rows(1, 0), parsed_rejects(n, 1))) for n in range(1, CHUNKS + 1))
     with Heartbeat(writer) as heartbeat:
-        feeder(writer, Sent()).feed(rejected, dict, heartbeat)
+        feeder(writer, Sent()).feed(rejected, heartbeat)
     assert value(store, "SELECT count(*) FROM rejects") == CHUNKS
     assert open_now(store) == 0
 
@@ -101,10 +103,10 @@ def test_chunks_of_rejects_alone_are_never_open_and_never_waited_for(store: Stor
 def test_a_broker_that_is_away_is_said_once_and_the_chunks_are_kept(store: Store) -> None:
     writer = begin(store)
     troubles: list[str] = []
-    two = (RowChunk(chunk_rows(n, 1), []) for n in (1, 2))
+    two = (at(RowChunk(chunk_rows(n, 1), [])) for n in (1, 2))
     with Heartbeat(writer) as heartbeat:
         broken = Sent(ConnectionError("redis://me:pw@host"))
-        feeder(writer, broken, on_trouble=troubles.append).feed(two, dict, heartbeat)
+        feeder(writer, broken, on_trouble=troubles.append).feed(two, heartbeat)
     assert len(troubles) == 1
     assert troubles[0].startswith("the broker took no message (ConnectionError)")
     assert value(store, "SELECT count(*) FROM chunks WHERE sent_at IS NULL") == 2
