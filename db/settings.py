@@ -56,6 +56,12 @@ class Settings(BaseSettings):
     model: str = Field("emotion@production", description="model of jobs that name none")
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
     engine: EngineName = Field("auto", description="engine that computes the logits")
+    engine_pace: float | None = Field(
+        None,
+        ge=0,
+        allow_inf_nan=False,
+        description="seconds a row that `text-hash` and `fixed-time` take; unset: 0 and 0.001",
+    )
     concurrency: int = Field(4, ge=1, le=64, description="Celery threads around one engine thread")
     max_loaded: int = Field(
         MAX_LOADED, ge=1, le=64, description="versions that a worker keeps loaded at once"

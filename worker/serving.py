@@ -39,7 +39,9 @@ class Loader:
         folder = None
         if name not in NEEDS_NO_MODEL:
             folder = ensure_merged(self._store, self._settings, version)
-        engine = make_engine(name, folder, version, self._settings.device)
+        engine = make_engine(
+            name, folder, version, self._settings.device, pace=self._settings.engine_pace
+        )
         self.loads += 1
         log.info(
             "model %s loaded on %s with engine %s in %.1f s",

@@ -61,7 +61,13 @@ def test_settings_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("METRICS_PORT", SECRET), ("ENGINE", SECRET), ("CONCURRENCY", "0"), ("LOG_LEVEL", SECRET)],
+    [
+        ("METRICS_PORT", SECRET),
+        ("ENGINE", SECRET),
+        ("ENGINE_PACE", "-1"),
+        ("CONCURRENCY", "0"),
+        ("LOG_LEVEL", SECRET),
+    ],
 )
 def test_a_setting_that_is_not_usable_is_named_without_its_value(
     name: str, value: str, monkeypatch: pytest.MonkeyPatch

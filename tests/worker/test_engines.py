@@ -52,6 +52,21 @@ def test_the_fixed_time_engine_takes_a_millisecond_a_row() -> None:
     assert said.tolist() == [[1.0, 0.0, 0.0]] * 50
 
 
+def test_at_a_pace_text_hash_takes_that_long_a_row_and_says_the_same() -> None:
+    engine = make_engine("text-hash", None, version("abcdefg"), "auto", pace=0.01)
+    started = time.monotonic()
+    said = logits(engine, TEXTS)
+    assert time.monotonic() - started >= 0.05
+    assert said.argmax(axis=1).tolist() == [zlib.crc32(text.encode()) % 7 for text in TEXTS]
+
+
+def test_a_pace_outweighs_that_of_the_fixed_time_engine() -> None:
+    engine = make_engine("fixed-time", None, version("abc"), "auto", pace=0.02)
+    started = time.monotonic()
+    logits(engine, TEXTS)
+    assert time.monotonic() - started >= 0.1
+
+
 @pytest.mark.parametrize("name", ["constant", "text-hash", "fixed-time"])
 def test_these_engines_say_who_they_are(name: str) -> None:
     engine = make_engine(name, None, version("abc"), "auto")

@@ -3,8 +3,10 @@
 import logging
 import re
 import threading
+import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from sqlalchemy.exc import DBAPIError
 
@@ -67,6 +69,15 @@ def test_an_engine_that_needs_no_model_reads_no_file(
     engine = Loader(sqlite_store, settings).load(version())
     assert engine.name == name
     assert not (tmp_path / "nothing").exists()
+
+
+def test_the_setting_gives_an_engine_its_pace(sqlite_store: Store) -> None:
+    settings = Settings(_env_file=None, engine="text-hash", engine_pace=0.05)
+    engine = Loader(sqlite_store, settings).load(version())
+    started = time.monotonic()
+    ids = np.full((2, 3), 97, dtype=np.int64)
+    engine.logits(ids, np.ones_like(ids))
+    assert time.monotonic() - started >= 0.1
 
 
 def test_a_version_without_files_is_refused_in_one_line(

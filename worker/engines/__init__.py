@@ -17,11 +17,14 @@ def choose_engine(name: str) -> str:
     return "torch" if name == "auto" else name
 
 
-def make_engine(name: str, folder: Path | None, version: Version, device: str) -> Engine:
+def make_engine(
+    name: str, folder: Path | None, version: Version, device: str, *, pace: float | None = None
+) -> Engine:
     """Make the engine `name` for the merged model in `folder`; imports only what it needs.
 
-    `folder` may be None for an engine that needs no model. Raises `UsageError` for an unknown
-    name or a device that is not there.
+    `folder` may be None for an engine that needs no model. `pace` is the number of seconds a row
+    that `text-hash` and `fixed-time` take, each its own where it is None. Raises `UsageError` for
+    an unknown name or a device that is not there.
     """
     if name == "constant":
         from worker.engines.constant import ConstantEngine
@@ -30,11 +33,11 @@ def make_engine(name: str, folder: Path | None, version: Version, device: str) -
     if name == "text-hash":
         from worker.engines.text_hash import TextHashEngine
 
-        return TextHashEngine(len(version.labels))
+        return TextHashEngine(len(version.labels), pace or 0.0)
     if name == "fixed-time":
-        from worker.engines.fixed_time import FixedTimeEngine
+        from worker.engines.fixed_time import SECONDS_A_ROW, FixedTimeEngine
 
-        return FixedTimeEngine(len(version.labels))
+        return FixedTimeEngine(len(version.labels), SECONDS_A_ROW if pace is None else pace)
     if name == "torch":
         from worker.engines.torch_engine import TorchEngine
 

@@ -1,5 +1,6 @@
 """An engine whose label is a function of the text, so that a swapped or mixed row shows."""
 
+import time
 import zlib
 
 import numpy as np
@@ -21,18 +22,20 @@ class BytesEncoder:
 
 
 class TextHashEngine:
-    """Label = CRC-32 of the text's UTF-8, modulo the number of labels."""
+    """Label = CRC-32 of the text's UTF-8, modulo the number of labels; at a pace, if one is given."""
 
     name = "text-hash"
     device = "cpu"
     padding_id = 0
 
-    def __init__(self, labels: int) -> None:
+    def __init__(self, labels: int, seconds_a_row: float = 0.0) -> None:
         self.encoder = BytesEncoder()
         self._labels = labels
+        self._seconds_a_row = seconds_a_row
 
     def logits(self, input_ids: Ids, attention_mask: Ids) -> Logits:
         """Return float32 [rows, labels]: 1 for the label, 0 for the others."""
+        time.sleep(self._seconds_a_row * len(input_ids))
         found = np.zeros((len(input_ids), self._labels), dtype=np.float32)
         for row, (ids, mask) in enumerate(zip(input_ids, attention_mask, strict=True)):
             text = ids[: int(mask.sum())].astype(np.uint8).tobytes()
