@@ -28,6 +28,30 @@ CHUNK_BYTES = 1_048_576
 #: threads busy for seconds and bound what the ledger holds in payloads.
 MAX_QUEUED_CHUNKS = 64
 
+#: Seconds after its first row at which a chunk of a stream is closed before it is full.
+MAX_WAIT_SECONDS = 0.5
+
+#: Rows of a stream that are read ahead of the ledger, in chunks, and about how many bytes of text.
+LIVE_CHUNKS = 4
+LIVE_BYTES = 4 * CHUNK_BYTES
+
+#: Seconds past its lease for which the producer of a pipe is waited for before its job is ended: as
+#: long as it tries again itself, for what it has read stands nowhere else. Other streams deliver
+#: again what their producer had not entered, and are ended with its lease.
+PIPE_PATIENCE_SECONDS = 300.0
+
+#: Rows and bytes (as JSON) of one task that another Celery client sends, at most.
+TASK_ROWS = 1000
+TASK_BYTES = 1_048_576
+
+#: Jobs that one worker keeps open for such tasks: one for each model, scope, queue and so on.
+TASK_JOBS = 32
+
+#: Seconds for which a task is remembered, so that it is not entered again; queues that deliver a
+#: message after more than a week are not served. And how many are forgotten in one sweep, at most.
+TASK_NOTES_SECONDS = 7 * 86_400.0
+TASK_NOTES_A_SWEEP = 10_000
+
 #: The largest number that both databases store, and that people may write.
 LARGEST_NUMBER = 2**63 - 1
 
@@ -48,6 +72,10 @@ START_TIMEOUT_SECONDS = 10.0
 
 #: Seconds for which a connection lost in the middle of a job is tried again.
 LOST_CONNECTION_SECONDS = 300.0
+
+#: Seconds that a worker has to leave in order after TERM; what it still holds then is left to its
+#: leases. Below the 30 s that whoever stopped it waits.
+LEAVE_SECONDS = 25.0
 
 #: Seconds that a step of a held chunk may take while its lease is renewed all the same.
 TOKENISE_LIMIT_SECONDS = 60.0

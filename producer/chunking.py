@@ -58,8 +58,7 @@ def chunked(
     their raw row. When the source breaks off, what was read is yielded first; then its
     `SourceError` is raised.
     """
-    chunk = _empty()
-    size = 0
+    chunk = ChunkBuilder(keep_raw=keep_raw)
     broken: SourceError | None = None
     iterator = iter(items)
     while True:
@@ -70,29 +69,46 @@ def chunked(
         except SourceError as error:
             broken = error
             break
-        if isinstance(item, RejectedRow):
-            raw = item.raw if keep_raw else None
-            chunk.rejects.append(
-                NewReject(item.row_number, item.source_file, item.line, item.reason, raw)
-            )
-        else:
-            rows = chunk.rows
-            rows.row_numbers.append(item.row_number)
-            rows.texts.append(item.text)
-            rows.external_ids.append(item.external_id)
-            assert rows.extra is not None  # noqa: S101
-            rows.extra.append(item.extra)
-            # Four bytes a character is UTF-8's most; ASCII, the common case, is counted exactly.
-            size += len(item.text) if item.text.isascii() else len(item.text.encode())
-        if len(chunk) >= chunk_rows or size >= chunk_bytes:
-            yield chunk
-            chunk = _empty()
-            size = 0
+        chunk.add(item)
+        if len(chunk) >= chunk_rows or chunk.size >= chunk_bytes:
+            yield chunk.built
+            chunk = ChunkBuilder(keep_raw=keep_raw)
     if len(chunk):
-        yield chunk
+        yield chunk.built
     if broken is not None:
         raise broken
 
 
-def _empty() -> RowChunk:
-    return RowChunk(ChunkRows([], [], [], []), [])
+class ChunkBuilder:
+    """A chunk to which rows are added; without `keep_raw`, rejects forget their raw row."""
+
+    def __init__(self, *, keep_raw: bool = True) -> None:
+        self._keep_raw = keep_raw
+        self.built = RowChunk(ChunkRows([], [], [], []), [])
+        #: Bytes of the texts, in UTF-8.
+        self.size = 0
+
+    def add(self, item: Row | RejectedRow) -> None:
+        """Add a row, or the rejection of one."""
+        if isinstance(item, RejectedRow):
+            raw = item.raw if self._keep_raw else None
+            self.built.rejects.append(
+                NewReject(item.row_number, item.source_file, item.line, item.reason, raw)
+            )
+            return
+        rows = self.built.rows
+        rows.row_numbers.append(item.row_number)
+        rows.texts.append(item.text)
+        rows.external_ids.append(item.external_id)
+        assert rows.extra is not None  # noqa: S101
+        rows.extra.append(item.extra)
+        self.size += text_bytes(item.text)
+
+    def __len__(self) -> int:
+        return len(self.built)
+
+
+def text_bytes(text: str) -> int:
+    """Return how long a text is in UTF-8."""
+    # ASCII, the common case, is counted without encoding it.
+    return len(text) if text.isascii() else len(text.encode())

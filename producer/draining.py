@@ -2,31 +2,38 @@
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 
 class Drain(threading.Event):
-    """Set when no more is to be read; what was read is entered and, if asked for, waited for."""
+    """Set when no more is to be read; what was read is entered and, if asked for, waited for.
+
+    The main thread, in which signals are handled, asks with `is_set` and never waits for it: an
+    event is not set while its own lock is held by the thread that was interrupted.
+    """
 
 
 @contextmanager
-def draining(on_first: Callable[[], None]) -> Iterator[Drain]:
-    """Make the first Ctrl-C or TERM set the drain, and each further one raise `KeyboardInterrupt`.
+def draining(drain: Drain) -> Iterator[None]:
+    """Make the first Ctrl-C or TERM set `drain`, and each further one raise `KeyboardInterrupt`.
 
-    `on_first` is called in the main thread, from the signal's handler: to say what happens now.
+    The handler says nothing: it may have come into the middle of a line on the screen. A signal that
+    is ignored, as Ctrl-C is in the background of a shell, stays ignored.
     """
-    drain = Drain()
 
     def handle(*_: object) -> None:
         if drain.is_set():
             raise KeyboardInterrupt
         drain.set()
-        on_first()
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {
+        number: signal.signal(number, handle)
+        for number in (signal.SIGINT, signal.SIGTERM)
+        if signal.getsignal(number) is not signal.SIG_IGN
+    }
     try:
-        yield drain
+        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
