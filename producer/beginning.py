@@ -1,7 +1,5 @@
 """Beginning a job: a new one, one to continue, or one that is done already."""
 
-import os
-import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +16,7 @@ from db.ledger.jobs import (
     get_job,
     take_over,
 )
+from db.processes import is_gone, own_name
 from db.store import Store
 
 #: The option under which a job that has a key of the user's own remembers what it labels and how.
@@ -34,8 +33,8 @@ class Beginning:
 
 
 def producer_name() -> str:
-    """Return what names this process in the ledger: host and process id."""
-    return f"{socket.gethostname()}:{os.getpid()}"
+    """Return what names this process in the ledger: host, process id, and a mark of its own."""
+    return own_name()
 
 
 def begin_job(store: Store, new: NewJob, *, again: bool, say: Callable[[str], None]) -> Beginning:
@@ -78,12 +77,12 @@ def _refuse_other_content(job: JobRecord, new: NewJob) -> None:
 
 def _was_left(job: JobRecord) -> bool:
     """Whether a running job has no producer, as far as can be told without waiting."""
-    return job.producer_lease_until is None or (job.producer is not None and _is_gone(job.producer))
+    return job.producer_lease_until is None or (job.producer is not None and is_gone(job.producer))
 
 
 def _take_over(store: Store, job: JobRecord, say: Callable[[str], None]) -> Production | None:
     """Wait until the job's producer renews its lease, which refuses us, or loses it."""
-    dead = job.producer if job.producer and _is_gone(job.producer) else None
+    dead = job.producer if job.producer and is_gone(job.producer) else None
     deadline = time.monotonic() + LEASE_SECONDS + 1
     told = False
     while time.monotonic() < deadline:
@@ -103,16 +102,3 @@ def _take_over(store: Store, job: JobRecord, say: Callable[[str], None]) -> Prod
             say(f"job {job.id} belongs to producer {job.producer}; looking whether it lives")
         time.sleep(0.25)
     return None
-
-
-def _is_gone(producer: str) -> bool:
-    host, _, process = producer.rpartition(":")
-    if host != socket.gethostname() or not process.isdigit():
-        return False
-    try:
-        os.kill(int(process), 0)
-    except ProcessLookupError:
-        return True
-    except OSError:
-        return False
-    return False

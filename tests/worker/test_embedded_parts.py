@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from db.errors import UsageError
+from db.processes import ProcessId
 from tests.worker.embedded_run import is_live, wait_for
 from worker.embedded import child
 from worker.embedded.child import Child, last_log_line
 from worker.embedded.environment import absolute_url
 from worker.embedded.locks import FileLock
-from worker.embedded.processes import ProcessId
 from worker.embedded.redis_server import find_redis
 from worker.embedded.runtime_folder import make_runtime_folder, remove_runtime_folder
 

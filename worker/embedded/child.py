@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from worker.embedded.processes import ProcessId, dying_with_this_process
+from db.processes import ProcessId
+from worker.embedded.dying import dying_with_this_process
 from worker.embedded.run_record import ChildRecord
 
 #: Seconds before a child that died is started again: the first pause, and the longest.

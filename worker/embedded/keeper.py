@@ -13,10 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
+from db.processes import ProcessId
 from worker.embedded.child import Child
 from worker.embedded.locks import FileLock
 from worker.embedded.plan import WORKER_GRACE_SECONDS, Plan
-from worker.embedded.processes import ProcessId
 from worker.embedded.redis_server import answers, redis_config
 from worker.embedded.run_record import HomeFiles, RunRecord
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from worker.embedded.processes import ProcessId
+from db.processes import ProcessId
 from worker.embedded.runtime_folder import remove_runtime_folder
 
 
