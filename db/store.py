@@ -1,7 +1,6 @@
 """The one place that opens the database: engines, transactions, and trying again."""
 
 import json
-import random
 import sqlite3
 import threading
 import time
@@ -12,37 +11,22 @@ from typing import Any, TypeVar
 
 import orjson
 from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from db.defaults import LOST_CONNECTION_SECONDS, START_TIMEOUT_SECONDS
-from db.errors import ServiceUnavailable, UsageError, hide_password, one_line
+from db.errors import ServiceUnavailable, UsageError, hide_password
+from db.failures import connection_error, error_kind, may_come_up, may_pass
 from db.settings import Settings
+from db.tries import LONGEST_PAUSE_SECONDS, Outage, Tell, Tries
+
+__all__ = ["Store", "dump_json", "error_kind", "may_pass", "open_store"]
 
 Result = TypeVar("Result")
 
 #: Seconds that a writer on SQLite waits for the one that writes now.
 SQLITE_BUSY_SECONDS = 30.0
-
-#: Longest pause between two tries; the pauses double from a tenth of a second up to it.
-LONGEST_PAUSE_SECONDS = 5.0
-
-#: SQLSTATE classes and codes of PostgreSQL after which the same transaction may succeed: lost
-#: connection (08), deadlock and serialisation failure (40), disk full and too many connections
-#: (53), cancelled by a time limit or an administrator (57014), shutdown (57P), input or output
-#: failed (58), lock not available (55P03), read-only transaction (25006).
-_PASSING_CLASSES = ("08", "40", "53", "57P", "58")
-_PASSING_CODES = ("55P03", "25006", "57014")
-
-#: Result codes of SQLite after which the same transaction may succeed.
-_PASSING_SQLITE = {
-    sqlite3.SQLITE_BUSY,
-    sqlite3.SQLITE_LOCKED,
-    sqlite3.SQLITE_FULL,
-    sqlite3.SQLITE_READONLY,
-    sqlite3.SQLITE_IOERR,
-    sqlite3.SQLITE_CANTOPEN,
-}
 
 
 def dump_json(value: object) -> str:
@@ -53,10 +37,11 @@ def dump_json(value: object) -> str:
 class Store:
     """A database, SQLite or PostgreSQL, and its transactions.
 
+    `patience` is for how many seconds a transaction is tried again that fails for what may pass.
     Raises `UsageError` for a URL that is none, or names another kind of database.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, patience: float = LOST_CONNECTION_SECONDS) -> None:
         try:
             parsed = make_url(url)
         except ArgumentError:
@@ -81,6 +66,8 @@ class Store:
             Path(str(parsed.database)).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.engine = self._make_engine()
         event.listen(self.engine, "handle_error", _withhold_values)
+        self.patience = patience
+        self._outage = Outage()
 
     def _make_engine(self) -> Engine:
         common: dict[str, Any] = {
@@ -97,18 +84,19 @@ class Store:
             event.listen(engine, "connect", _prepare_sqlite)
             event.listen(engine, "begin", _begin_sqlite)
             return engine
-        return create_engine(
+        # Imported here: who uses SQLite needs no driver of PostgreSQL.
+        from db.postgres import connect_args, watch_connections
+
+        engine = create_engine(
             self.url,
             pool_size=8,
             max_overflow=8,
             pool_pre_ping=True,
-            connect_args={
-                "connect_timeout": 5,
-                "application_name": "labelstream",
-                "options": "-c timezone=UTC -c lock_timeout=60s",
-            },
+            connect_args=connect_args(make_url(self.url)),
             **common,
         )
+        watch_connections(engine)
+        return engine
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -128,40 +116,25 @@ class Store:
         self,
         transaction: Callable[[], Result],
         *,
-        seconds: float = LOST_CONNECTION_SECONDS,
-        on_first_failure: Callable[[str], None] | None = None,
+        seconds: float | None = None,
+        on_first_failure: Tell | None = None,
         give_up: threading.Event | None = None,
     ) -> Result:
         """Run `transaction` again, with growing pauses, while its failure may pass.
 
         A lost connection, a lock, a deadlock, a full disk and a read-only database may pass; any
-        other error is raised at once. `on_first_failure` is told once, in one line. Raises
-        `ServiceUnavailable` after `seconds`, or when `give_up` is set.
+        other error is raised at once. `on_first_failure` is told in one line that the database fails,
+        and in another that it works again; of many threads that meet the same trouble, one tells.
+        Raises `ServiceUnavailable` after `seconds` (None: the patience of this store), or at the
+        next failure once `give_up` is set.
         """
-        deadline = time.monotonic() + seconds
-        pause = 0.1
-        told = False
-        while True:
-            try:
-                return transaction()
-            except DBAPIError as error:
-                if not may_pass(error):
-                    raise
-                reason = error_kind(error)
-                if time.monotonic() + pause > deadline or (give_up and give_up.is_set()):
-                    raise ServiceUnavailable(
-                        f"database {self.name} failed for {seconds:.0f} s ({reason}); "
-                        "see that it runs and has room, then continue the job"
-                    ) from None
-            if on_first_failure and not told:
-                told = True
-                on_first_failure(f"database {self.name}: {reason}; trying again")
-            wait = pause * random.uniform(0.5, 1.0)  # noqa: S311
-            if give_up:
-                give_up.wait(wait)
-            else:
-                time.sleep(wait)
-            pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+        seconds = self.patience if seconds is None else seconds
+        with Tries(self.name, self._outage, seconds, on_first_failure, give_up) as tries:
+            while True:
+                try:
+                    return transaction()
+                except (DBAPIError, PoolTimeoutError) as error:
+                    tries.failed(error)
 
     def check(self, seconds: float = START_TIMEOUT_SECONDS) -> None:
         """Connect once, within `seconds`.
@@ -176,7 +149,7 @@ class Store:
                     connection.exec_driver_sql("SELECT 1")
                 return
             except DBAPIError as error:
-                if not _may_come_up(error) or time.monotonic() + pause > deadline:
+                if not may_come_up(error) or time.monotonic() + pause > deadline:
                     raise ServiceUnavailable(
                         f"database {self.name} cannot be used: {connection_error(error)}; "
                         "check LABELSTREAM_DATABASE_URL and that the database runs"
@@ -192,45 +165,12 @@ class Store:
 def open_store(settings: Settings) -> Store:
     """Return the store that the settings name; nothing is connected yet."""
     try:
-        return Store(settings.store_url)
+        return Store(settings.store_url, patience=settings.patience)
     except OSError as error:
         raise UsageError(
             f"folder of the database cannot be made ({error.strerror}): {error.filename}; "
             "set LABELSTREAM_HOME_DIR or LABELSTREAM_DATABASE_URL"
         ) from None
-
-
-def may_pass(error: DBAPIError) -> bool:
-    """Whether the transaction that failed with `error` may succeed when it is run again."""
-    if error.connection_invalidated:
-        return True
-    code = getattr(error.orig, "sqlite_errorcode", None)
-    if code is not None:
-        return (code & 0xFF) in _PASSING_SQLITE
-    state = getattr(error.orig, "sqlstate", None)
-    if state is not None:
-        return state.startswith(_PASSING_CLASSES) or state in _PASSING_CODES
-    # psycopg has no state where the server could not be asked for one: the connection is gone.
-    return isinstance(error, OperationalError | InterfaceError)
-
-
-def _may_come_up(error: DBAPIError) -> bool:
-    """Whether connecting may succeed a little later: a server starts, a file is held by another."""
-    code = getattr(error.orig, "sqlite_errorcode", None)
-    if code is not None:
-        return (code & 0xFF) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
-    return isinstance(error, OperationalError | InterfaceError)
-
-
-def error_kind(error: DBAPIError) -> str:
-    """Name `error` without anything of the statement or its values, which may be a row's text."""
-    code = getattr(error.orig, "sqlite_errorname", None) or getattr(error.orig, "sqlstate", None)
-    return f"{type(error.orig).__name__} {code}" if code else type(error.orig).__name__
-
-
-def connection_error(error: DBAPIError) -> str:
-    """Tell why connecting failed; no statement was sent, so the driver's words hold no text."""
-    return one_line(error.orig) if error.orig else error_kind(error)
 
 
 def _withhold_values(context: ExceptionContext) -> None:

@@ -31,8 +31,9 @@ def test_a_connection_that_breaks_is_tried_again(postgres_store: Store, when: st
     )
     assert breaking.broken == 1
     assert value(postgres_store, "SELECT holder FROM leases") == "you"
-    assert len(told) == 1
+    assert len(told) == 2
     assert "trying again" in told[0]
+    assert told[1] == f"database {postgres_store.name} works again"
 
 
 def test_an_error_that_will_not_pass_is_raised_at_once(store: Store) -> None:
