@@ -198,6 +198,8 @@ class StreamEntry(Base):
     entry_id: Mapped[str] = mapped_column(primary_key=True)
     entered_at: Mapped[datetime | None] = mapped_column(default=db_now())
 
+    __table_args__ = (Index("ix_stream_entries_entered_at", "entered_at"),)
+
 
 class LabeledText(Base):
     """One row that a model labelled."""

@@ -11,6 +11,7 @@ from db.clock import db_now
 from db.defaults import LEASE_SECONDS
 from db.errors import JobFailed, ServiceUnavailable
 from db.ledger.ending import OPEN_STATES
+from db.ledger.entries import Entered, Entry, EntryRow, forget, forget_before, note_new
 from db.ledger.jobs import Production
 from db.ledger.payload import ChunkRows, pack
 from db.schema import Chunk, Job, Reject
@@ -79,6 +80,49 @@ class JobWriter:
         number = self._retrying(add)
         return number if payload else None
 
+    def add_entries(self, source: str, entries: Sequence[Entry], *, sent: bool = False) -> Entered:
+        """Commit one chunk of those `entries` of `source` that the ledger does not have yet.
+
+        Only they get row numbers; of nothing new no chunk is made. With `sent` the chunk counts as
+        one whose message was sent. If the answer to a commit is lost, its entries are found to be
+        known: the sweeper sends that chunk's message.
+        """
+
+        def add() -> Entered:
+            with self._store.write() as connection:
+                self._step(connection)
+                new = note_new(connection, source, entries)
+                if not new:
+                    return Entered(None, 0)
+                position = connection.scalar(select(Job.position).where(Job.id == self.job)) or {}
+                last = int(position.get("row", 0))
+                rows, rejects = _numbered(new, last)
+                payload = pack(rows) if len(rows) else None
+                count = len(rows) + len(rejects)
+                number = self._add(
+                    connection,
+                    payload,
+                    len(rows),
+                    rejects,
+                    {**position, "row": last + count},
+                    sent=sent,
+                )
+                return Entered(number if payload else None, count)
+
+        return self._retrying(add)
+
+    def forget_entries(self, source: str, ids: Sequence[str]) -> None:
+        """Remove the notes of entries which their source will not deliver again.
+
+        Raises `JobLost` when this producer may have been replaced: another one may then have been
+        given the same entries, and must find them noted.
+        """
+        self._fenced(lambda connection: forget(connection, source, ids))
+
+    def forget_entries_before(self, source: str, seconds: float) -> None:
+        """Remove the notes of entries that are older than `seconds`: their source begins anew."""
+        self._fenced(lambda connection: forget_before(connection, source, seconds))
+
     def mark_sent(self, number: int) -> None:
         """Record that the message of a chunk was sent; needs no fence, for it only delays."""
         self._write(
@@ -133,6 +177,8 @@ class JobWriter:
         labelable: int,
         rejects: Sequence[NewReject],
         position: Mapping[str, Any],
+        *,
+        sent: bool = False,
     ) -> int:
         number = self._step(connection, position=dict(position), next_chunk=Job.next_chunk + 1) - 1
         connection.execute(
@@ -144,6 +190,7 @@ class JobWriter:
                 state="queued" if payload else "done",
                 queue=self._queue,
                 payload=payload,
+                sent_at=db_now() if sent else None,
                 done_at=None if payload else db_now(),
             )
         )
@@ -180,6 +227,14 @@ class JobWriter:
 
         self._retrying(step)
 
+    def _fenced(self, work: Callable[[Connection], None]) -> None:
+        def fenced() -> None:
+            with self._store.write() as connection:
+                self._step(connection)
+                work(connection)
+
+        self._retrying(fenced)
+
     def _has_ended(self, connection: Connection) -> bool:
         state = connection.scalar(select(Job.state).where(Job.id == self.job))
         return state in ("done", "failed")
@@ -207,3 +262,19 @@ class JobWriter:
             why = "another producer has it" if state == "running" else f"it is {state}"
             raise JobLost(f"job {self.job} is no longer ours: {why}; nothing was lost")
         return int(next_chunk)
+
+
+def _numbered(entries: Sequence[Entry], last: int) -> tuple[ChunkRows, list[NewReject]]:
+    """Give the rows of `entries` the numbers after `last`."""
+    rows = ChunkRows([], [], [], [])
+    rejects: list[NewReject] = []
+    assert rows.extra is not None  # noqa: S101
+    for number, row in enumerate((row for entry in entries for row in entry.rows), last + 1):
+        if isinstance(row, EntryRow):
+            rows.row_numbers.append(number)
+            rows.texts.append(row.text)
+            rows.external_ids.append(row.external_id)
+            rows.extra.append(row.extra)
+        else:
+            rejects.append(NewReject(number, row.source_file, None, row.reason, row.raw))
+    return rows, rejects

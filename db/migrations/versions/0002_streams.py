@@ -16,3 +16,4 @@ def upgrade() -> None:
     )
     op.add_column("workers", sa.Column("process", sa.Text(), nullable=True))
     op.add_column("stream_entries", sa.Column("entered_at", UtcDateTime(), nullable=True))
+    op.create_index("ix_stream_entries_entered_at", "stream_entries", ["entered_at"], unique=False)
