@@ -10,8 +10,8 @@ from typing import Protocol
 
 from db.defaults import RENEW_SECONDS
 from db.errors import LabelstreamError
-from db.ledger.producing import JobLost, JobWriter
-from db.ledger.sweeping import ChunkId, Outbox
+from db.ledger.producing import JobWriter
+from producer.sending import Sender
 
 log = logging.getLogger(__name__)
 
@@ -71,24 +71,19 @@ class Feeder:
     def __init__(
         self,
         writer: JobWriter,
-        outbox: Outbox,
-        queue: str,
+        sender: Sender,
         max_open: int,
         *,
         on_tick: Callable[[], None],
-        on_trouble: Callable[[str], None],
         hurries: Callable[[], bool] = lambda: False,
     ) -> None:
         self._writer = writer
-        self._outbox = outbox
-        self._queue = queue
+        self._sender = sender
         self._max_open = max_open
         self._on_tick = on_tick
-        self._on_trouble = on_trouble
         self._hurries = hurries
         # At least as many as are open: counted anew only when it reaches the limit.
         self._open_at_most = max_open
-        self._sending_failed = False
 
     def feed(self, chunks: Iterable[NewChunk | None], heartbeat: Heartbeat) -> None:
         """Enter every chunk; None says that nothing came for a while.
@@ -108,7 +103,7 @@ class Feeder:
                 number = chunk.add(self._writer)
                 if number is not None:
                     self._open_at_most += 1
-                    self._send(number)
+                    self._sender.send(number)
                 chunk.settle()
             self._on_tick()
 
@@ -123,19 +118,3 @@ class Feeder:
                 return
             self._on_tick()
             time.sleep(_LOOK_SECONDS)
-
-    def _send(self, number: int) -> None:
-        try:
-            self._outbox.send(ChunkId(self._writer.job, number, self._queue))
-        except JobLost:
-            raise
-        except Exception as error:  # noqa: BLE001  (kombu and redis raise many; the ledger has the chunk)
-            if not self._sending_failed:
-                self._on_trouble(
-                    f"the broker took no message ({type(error).__name__}); "
-                    "the chunks are safe in the database and are sent when it answers again"
-                )
-            self._sending_failed = True
-            return
-        self._sending_failed = False
-        self._writer.mark_sent(number)

@@ -16,6 +16,7 @@ from producer.draining import Drain
 from producer.feeding import Feeder, Heartbeat, NewChunk
 from producer.rows import SourceError
 from producer.screen import Screen
+from producer.sending import BrokerWatch, Sender
 from producer.services import Services
 
 Result = TypeVar("Result")
@@ -50,6 +51,12 @@ class JobRun:
         self._max_queued = max_queued
         self._max_rejects = job.options.get("max_rejects")
         self._writer = JobWriter(services.store, production, job.queue, on_trouble=screen.warn)
+        self._broker = BrokerWatch(
+            services.outbox.check,
+            services.broker,
+            patience=services.patience,
+            tell=screen.warn,
+        )
         self._next_look = 0.0
         self._alone_since: float | None = None
         self._said_alone = False
@@ -70,7 +77,7 @@ class JobRun:
         sweeper = SweeperThread(Sweeper(self._store, self._services.outbox, holder=producer_name()))
         sweeper.start()
         try:
-            with Heartbeat(self._writer) as heartbeat:
+            with Heartbeat(self._writer) as heartbeat, self._broker:
                 self._feed(chunks, heartbeat, drain)
                 state = self._patiently(lambda: end_if_complete(self._store, self._job.id))
                 while wait and state == "running" and not self._is_drained(drain):
@@ -97,11 +104,9 @@ class JobRun:
             return
         feeder = Feeder(
             self._writer,
-            self._services.outbox,
-            self._job.queue,
+            Sender(self._writer, self._services.outbox, self._job.queue, self._broker),
             self._max_queued,
             on_tick=self._tick,
-            on_trouble=self._screen.warn,
             hurries=drain.is_set if drain is not None else lambda: False,
         )
         try:
@@ -132,6 +137,7 @@ class JobRun:
         self._next_look = now + max(_LOOK_SECONDS, took / _LOOK_SHARE)
         self._screen.update(totals, mix, self.progress())
         self._judge_rejects(totals)
+        self._broker.judge(totals.labeled + totals.rejected)
         self._look_for_workers(now)
 
     def _judge_rejects(self, totals: JobTotals) -> None:

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from celery import Celery
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 from sqlalchemy.exc import DBAPIError
@@ -19,7 +18,7 @@ from db.settings import Settings, check_addresses
 from db.store import Store, error_kind, open_store
 from worker.celery import make_app
 from worker.embedded import Embedded
-from worker.outbox import CeleryOutbox
+from worker.outbox import CeleryOutbox, broker_error
 from worker.preparing import prepare
 
 
@@ -29,6 +28,10 @@ class Services:
 
     store: Store
     outbox: CeleryOutbox
+    #: The broker's URL as people may see it.
+    broker: str
+    #: Seconds for which either is tried again when it is lost.
+    patience: float
 
 
 @contextmanager
@@ -56,7 +59,7 @@ def open_services(
                 if not living_workers(store, queue):
                     say("the worker loads its model; the first time that takes a little longer")
                 embedded.wait_until_ready(LOAD_LIMIT_SECONDS, lambda: living_workers(store, queue))
-                yield Services(store, outbox)
+                yield Services(store, outbox, embedded.broker_url, settings.patience)
             return
         store.check()
         if settings.database_url is None:
@@ -64,8 +67,9 @@ def open_services(
         check_revision(store)
         app = make_app(settings.broker_url, settings)
         outbox = CeleryOutbox(app, ledger_id(store))
-        _check_broker(app, outbox, str(settings.broker_url))
-        yield Services(store, outbox)
+        broker = hide_password(str(settings.broker_url))
+        _check_broker(outbox, broker)
+        yield Services(store, outbox, broker, settings.patience)
     except DBAPIError as error:
         raise ServiceUnavailable(
             f"database {store.name} failed ({error_kind(error)}); see that it runs and has room; "
@@ -75,7 +79,7 @@ def open_services(
         store.close()
 
 
-def _check_broker(app: Celery, outbox: CeleryOutbox, url: str) -> None:
+def _check_broker(outbox: CeleryOutbox, broker: str) -> None:
     deadline = time.monotonic() + START_TIMEOUT_SECONDS
     while True:
         try:
@@ -84,7 +88,7 @@ def _check_broker(app: Celery, outbox: CeleryOutbox, url: str) -> None:
         except (OperationalError, RedisError, OSError) as error:
             if time.monotonic() > deadline or "uthentication" in str(error):
                 raise ServiceUnavailable(
-                    f"broker {hide_password(url)} cannot be used ({type(error).__name__}); "
-                    "check LABELSTREAM_BROKER_URL and that Redis runs"
+                    f"broker {broker} cannot be used: {broker_error(error)}; "
+                    "check LABELSTREAM_BROKER_URL, and that Redis runs and takes messages"
                 ) from None
         time.sleep(0.5)

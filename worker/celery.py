@@ -9,6 +9,15 @@ from db.defaults import QUEUE
 from db.settings import Settings, get_settings
 from worker.embedded import running_broker
 
+#: Seconds for a connection to Redis to be made, and for each answer. kombu waits at Redis for a
+#: message for a second at a time, and does that without holding anybody up, so this is only for
+#: answers that Redis owes at once: one that is frozen gives none.
+_ANSWER_SECONDS = 5
+
+#: Seconds after which kombu looks whether the connection on which it waits for messages still
+#: lives: one that is dead without a word is noticed within twice that.
+_HEALTH_SECONDS = 10
+
 #: Seconds after which Redis hands an unacknowledged message to another worker. Long on purpose:
 #: the ledger is the only authority for retries, and it is much faster.
 _VISIBILITY_TIMEOUT_SECONDS = 3600
@@ -33,7 +42,13 @@ def make_app(broker_url: str | None, settings: Settings) -> Celery:
         accept_content=["json"],
         broker_transport_options={
             "visibility_timeout": _VISIBILITY_TIMEOUT_SECONDS,
-            "socket_connect_timeout": 5,
+            "socket_connect_timeout": _ANSWER_SECONDS,
+            "socket_timeout": _ANSWER_SECONDS,
+            "socket_keepalive": True,
+            "health_check_interval": _HEALTH_SECONDS,
+            # Who sends is told at once that Redis is away, and tries again by the ledger's rules.
+            # The worker's own connection is tried for ever all the same.
+            "max_retries": 0,
         },
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,

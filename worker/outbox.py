@@ -1,12 +1,18 @@
 """Messages into Redis, by Celery."""
 
+import textwrap
+
 from celery import Celery
 
+from db.errors import one_line
 from db.ledger.sweeping import ChunkId
 from worker.messages import LABEL_CHUNK, ChunkMessage
 
-#: Seconds for a connection to be made, and for each answer, when the broker is reached at first.
-_PATIENCE_SECONDS = 5
+#: A list that never is: appending to it does nothing, but Redis refuses it when it takes no messages.
+_NOWHERE = "labelstream:nowhere"
+
+#: Longest reason that people are told, in characters: what Redis says of a full disk is a paragraph.
+_REASON_CHARACTERS = 120
 
 
 class CeleryOutbox:
@@ -35,12 +41,15 @@ class CeleryOutbox:
             return int(connection.default_channel.client.llen(queue)) == 0
 
     def check(self) -> None:
-        """Reach the broker once; raises what kombu or redis raise if it cannot be reached.
+        """Reach the broker once, over a connection of its own; raises what kombu or redis raise.
 
-        A server that takes connections and says nothing counts as one that cannot.
+        A server that takes connections and says nothing counts as one that cannot be reached, and
+        so does one that takes no messages: it has no memory left, or cannot write to its disk.
         """
-        with self._app.connection_for_write(
-            connect_timeout=_PATIENCE_SECONDS,
-            transport_options={"socket_timeout": _PATIENCE_SECONDS},
-        ) as connection:
-            connection.default_channel.client.ping()
+        with self._app.connection_for_write() as connection:
+            connection.default_channel.client.lpushx(_NOWHERE, "")
+
+
+def broker_error(error: BaseException) -> str:
+    """Tell in a few words why the broker was of no use; no message's text is in them."""
+    return textwrap.shorten(one_line(error), _REASON_CHARACTERS, placeholder=" …")

@@ -10,6 +10,7 @@ from db.ledger.sweeping import ChunkId
 from db.store import Store
 from producer.chunking import PlacedChunk, RowChunk
 from producer.feeding import Feeder, Heartbeat
+from producer.sending import BrokerWatch, Sender
 from tests.cluster import wait_until
 from tests.db.ledger_parts import begin, chunk_rows, held, parsed_rejects, result_of, value
 
@@ -59,16 +60,11 @@ def feeder(
     writer: JobWriter,
     outbox: Sent,
     on_tick: Callable[[], None] = lambda: None,
-    on_trouble: Callable[[str], None] = print,
+    tell: Callable[[str], None] = print,
 ) -> Feeder:
-    return Feeder(
-        writer,
-        outbox,
-        "labelstream",
-        MOST_OPEN,
-        on_tick=on_tick,
-        on_trouble=on_trouble,
-    )
+    watch = BrokerWatch(lambda: None, "redis", patience=60, tell=tell)
+    sender = Sender(writer, outbox, "labelstream", watch)
+    return Feeder(writer, sender, MOST_OPEN, on_tick=on_tick)
 
 
 def test_no_more_chunks_are_open_than_may_be(store: Store) -> None:
@@ -106,7 +102,7 @@ def test_a_broker_that_is_away_is_said_once_and_the_chunks_are_kept(store: Store
     two = (at(RowChunk(chunk_rows(n, 1), [])) for n in (1, 2))
     with Heartbeat(writer) as heartbeat:
         broken = Sent(ConnectionError("redis://me:pw@host"))
-        feeder(writer, broken, on_trouble=troubles.append).feed(two, heartbeat)
+        feeder(writer, broken, tell=troubles.append).feed(two, heartbeat)
     assert len(troubles) == 1
-    assert troubles[0].startswith("the broker took no message (ConnectionError)")
+    assert troubles[0].startswith("broker redis takes no messages (redis://me:***@host)")
     assert value(store, "SELECT count(*) FROM chunks WHERE sent_at IS NULL") == 2
