@@ -1,5 +1,7 @@
 """A stream whose producer is gone ends; one whose producer lives, or may be followed, does not."""
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -95,6 +97,30 @@ def test_a_stream_that_was_let_go_of_is_not_waited_for(store: Store, stream: str
     writer.release()
     sweep(store)
     assert get_job(store, writer.job).state == ("failed" if stream == "stdin" else "done")
+
+
+@pytest.mark.parametrize("stream", ["stdin", "redis", "task"])
+def test_one_of_this_machine_whose_process_is_gone_is_not_waited_for(
+    store: Store, stream: str
+) -> None:
+    """Nor does one that lives lose its job by that, whoever sweeps."""
+    sleeping = [
+        sys.executable,
+        "-c",
+        "from db.processes import own_name; print(own_name()); input()",
+    ]
+    with subprocess.Popen(
+        sleeping, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        name = process.stdout.readline().strip()
+        job = new_job(stream=stream, continues=False)
+        production = create_job(store, job, name)
+        sweep(store)
+        assert get_job(store, production.job).state == "running"
+        process.kill()
+    sweep(store)
+    assert get_job(store, production.job).state == ("failed" if stream == "stdin" else "done")
 
 
 @pytest.mark.parametrize("stream", ["stdin", "redis", "task"])
