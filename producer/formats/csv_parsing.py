@@ -11,7 +11,7 @@ goes on with the line after that one.
 
 from dataclasses import dataclass
 
-from producer.formats.making import ROW_TOO_LONG
+from db.row_rules import ROW_TOO_LONG
 from producer.lines import MAX_ROW_BYTES, LineWindow
 
 #: Longest quoted field, in bytes between its quotes, and the most lines that it may touch.

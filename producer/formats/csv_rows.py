@@ -7,10 +7,11 @@ no rows, between rows as at the end.
 
 from collections.abc import Iterator
 
+from db.row_rules import MAX_ID_CHARACTERS, NUL, ROW_TOO_LONG
 from producer.columns import Columns
 from producer.formats.csv_parsing import Broken, Fields, RowParser
 from producer.formats.head import Head
-from producer.formats.making import MAX_ID_CHARACTERS, NUL, ROW_TOO_LONG, Extra, RowMaker, invalid
+from producer.formats.making import Extra, RowMaker, invalid
 from producer.lines import Block, LineWindow
 from producer.rows import RejectedRow, Row
 

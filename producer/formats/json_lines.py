@@ -6,19 +6,12 @@ from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from db.errors import UsageError
+from db.row_rules import NUL, ROW_TOO_LONG, unstorable
 from producer.columns import Columns, looks_like_text
 from producer.content import Sample
 from producer.formats.binary import refuse_binary
 from producer.formats.head import Head
-from producer.formats.making import (
-    NUL,
-    ROW_TOO_LONG,
-    Extra,
-    RowMaker,
-    Value,
-    invalid,
-    unstorable,
-)
+from producer.formats.making import Extra, RowMaker, Value, invalid
 from producer.formats.naming import Format
 from producer.lines import LineWindow
 from producer.rows import RejectedRow, Row

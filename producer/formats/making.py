@@ -1,22 +1,14 @@
 """Making rows: what all formats check in a text and an id, numbering, and how a reject looks."""
 
+from db.row_rules import unlabelable
 from db.text import escaped_raw
 from producer.rows import RejectedRow, Row
-
-#: Longest external id, in characters.
-MAX_ID_CHARACTERS = 1000
 
 #: Bytes of a raw row that a reject keeps.
 MAX_RAW_BYTES = 4096
 
 Value = str | int | float | bool | None
 Extra = dict[str, Value] | None
-
-ID_TOO_LONG = f"id over {MAX_ID_CHARACTERS:,} characters"
-EMPTY = "empty text"
-NUL = "NUL character"
-SURROGATE = "lone surrogate"
-ROW_TOO_LONG = "row over 16 MB"
 
 
 class RowMaker:
@@ -31,10 +23,9 @@ class RowMaker:
         self, text: str, external_id: str | None, extra: Extra, line: int, raw: bytes | str
     ) -> Row | RejectedRow:
         """Return a row, or its rejection; the caller has checked that it can be stored."""
-        if not text or text.isspace():
-            return self.reject(line, EMPTY, raw)
-        if external_id is not None and len(external_id) > MAX_ID_CHARACTERS:
-            return self.reject(line, ID_TOO_LONG, raw)
+        reason = unlabelable(text, external_id)
+        if reason is not None:
+            return self.reject(line, reason, raw)
         self.number += 1
         return Row(self.number, text, external_id or None, extra)
 
@@ -50,18 +41,6 @@ def shown_raw(raw: bytes | str) -> str:
         raw = raw[: 2 * MAX_RAW_BYTES].rstrip(b"\r\n").decode("utf-8", "backslashreplace")
     shown = escaped_raw(raw, MAX_RAW_BYTES)
     return shown.encode()[:MAX_RAW_BYTES].decode("utf-8", "ignore")
-
-
-def unstorable(value: str) -> str | None:
-    """Return why a database cannot store `value`: NUL, or half of a surrogate pair."""
-    if "\0" in value:
-        return NUL
-    if not value.isascii():
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            return SURROGATE
-    return None
 
 
 def invalid(encoding: str) -> str:

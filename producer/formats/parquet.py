@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from db.errors import UsageError, one_line
+from db.row_rules import unstorable
 from producer.columns import Columns, listed
 from producer.encodings import find_encoding
 from producer.formats.head import Head
-from producer.formats.making import Extra, RowMaker, Value, invalid, unstorable
+from producer.formats.making import Extra, RowMaker, Value, invalid
 from producer.formats.naming import Format
 from producer.rows import RejectedRow, Row, SourceError
 from producer.source_file import SourceFile

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 
+from db.row_rules import NUL, ROW_TOO_LONG
 from producer.content import Sample
 from producer.formats.binary import refuse_binary
 from producer.formats.head import Head
-from producer.formats.making import NUL, ROW_TOO_LONG, RowMaker, invalid
+from producer.formats.making import RowMaker, invalid
 from producer.formats.naming import Format
 from producer.lines import LineWindow
 from producer.rows import RejectedRow, Row
