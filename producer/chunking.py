@@ -85,11 +85,12 @@ class ChunkBuilder:
     def __init__(self, *, keep_raw: bool = True) -> None:
         self._keep_raw = keep_raw
         self.built = RowChunk(ChunkRows([], [], [], []), [])
-        #: Bytes of the texts, in UTF-8.
+        #: Bytes of what was added, see `row_bytes`.
         self.size = 0
 
     def add(self, item: Row | RejectedRow) -> None:
         """Add a row, or the rejection of one."""
+        self.size += row_bytes(item)
         if isinstance(item, RejectedRow):
             raw = item.raw if self._keep_raw else None
             self.built.rejects.append(
@@ -102,13 +103,18 @@ class ChunkBuilder:
         rows.external_ids.append(item.external_id)
         assert rows.extra is not None  # noqa: S101
         rows.extra.append(item.extra)
-        self.size += text_bytes(item.text)
 
     def __len__(self) -> int:
         return len(self.built)
 
 
-def text_bytes(text: str) -> int:
-    """Return how long a text is in UTF-8."""
+def row_bytes(item: Row | RejectedRow) -> int:
+    """Return what a row counts for: the UTF-8 of its text and kept columns; of a reject, its raw row."""
+    if isinstance(item, RejectedRow):
+        return len(item.raw)
+    text = item.text
     # ASCII, the common case, is counted without encoding it.
-    return len(text) if text.isascii() else len(text.encode())
+    size = len(text) if text.isascii() else len(text.encode())
+    if item.extra is not None:
+        size += sum(len(value.encode()) for value in item.extra.values() if isinstance(value, str))
+    return size

@@ -1,12 +1,13 @@
 """The `producer` command."""
 
+import math
 import re
 from enum import StrEnum
 from typing import Annotated, Any, TypeVar
 
 import typer
 
-from db.defaults import CHUNK_ROWS, LARGEST_NUMBER, MAX_QUEUED_CHUNKS, QUEUE
+from db.defaults import CHUNK_ROWS, LARGEST_NUMBER, MAX_QUEUED_CHUNKS, MAX_WAIT_SECONDS, QUEUE
 from db.errors import JobFailed, UsageError, run_command
 from producer.looking import add_commands
 
@@ -14,7 +15,7 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Read text from files, have it labelled by workers, and look at the results.",
+    help="Read text from files and streams, have it labelled by workers, and look at the results.",
 )
 
 
@@ -57,7 +58,10 @@ Queue = Annotated[str, typer.Option(help="Queue of the workers that are to do it
 @app.command()
 def ingest(
     source: Annotated[
-        list[str], typer.Argument(help="Paths, globs or URLs; .gz and .zst are read as they are.")
+        list[str],
+        typer.Argument(
+            help="Paths, globs or URLs (.gz and .zst are read as they are), or - for standard input."
+        ),
     ],
     model: Model = None,
     text_column: Annotated[
@@ -78,7 +82,16 @@ def ingest(
     encoding: Annotated[str, typer.Option(help="Of the text, such as latin-1.")] = "utf-8",
     chunk_rows: ChunkRows = CHUNK_ROWS,
     max_queued: MaxQueued = MAX_QUEUED_CHUNKS,
+    max_wait: Annotated[
+        float,
+        typer.Option(
+            min=0, help="Seconds after its first row at which a stream's chunk is closed."
+        ),
+    ] = MAX_WAIT_SECONDS,
     queue: Queue = QUEUE,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Read a growing file on and on, as tail -F does.")
+    ] = False,
     limit: Annotated[int | None, typer.Option(min=1, help="Read no more rows than this.")] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check every row, label 200, keep nothing.")
@@ -105,7 +118,7 @@ def ingest(
     """Label every row of SOURCE and keep the results in SQL."""
     from db.settings import get_settings
     from producer import dry_run as dry
-    from producer.ingest import ingest as run_ingest
+    from producer.entering import enter
     from producer.request import IngestRequest
     from producer.rows import ReadOptions
     from producer.screen import Screen
@@ -133,13 +146,15 @@ def ingest(
         wait=_waits(wait, embedded=settings.embedded),
         again=again,
         dry_run=dry_run,
+        follow=follow,
+        max_wait=_seconds("--max-wait", max_wait),
     )
     with Screen() as screen:
         if dry_run:
             result = dry.dry_run(request, settings, screen)
             _tell_dry_run(result, as_json=as_json)
             return
-        outcome = run_ingest(request, settings, screen)
+        outcome = enter(request, settings, screen)
     _tell(outcome, as_json=as_json)
 
 
@@ -190,6 +205,12 @@ def _not_empty(option: str, value: Text) -> Text:
     # An unset variable of a shell script: taken as it is, every file would be one job.
     if value is not None and not value.strip():
         raise UsageError(f"{option} is empty; give it a value, or leave it out")
+    return value
+
+
+def _seconds(option: str, value: float) -> float:
+    if not math.isfinite(value):
+        raise UsageError(f"{option} {value} is no number of seconds")
     return value
 
 

@@ -17,6 +17,7 @@ from db.settings import Settings
 from producer.beginning import producer_name
 from producer.chunking import chunked, placed
 from producer.ingest import START, check_model, interruptible, open_reader
+from producer.live_source import live_source
 from producer.reader import Reader
 from producer.request import IngestRequest
 from producer.rows import RejectedRow, Row, SourceError
@@ -71,6 +72,8 @@ def dry_run(request: IngestRequest, settings: Settings, screen: Screen) -> DryRu
     Raises what `ingest` raises for a source, a model or a service that cannot be used.
     """
     reference = parse_ref(request.model)
+    # Refused: a dry run reads its source to the end.
+    live_source(request)
     reader = open_reader(resolve_sources(request.sources), request.read, START)
     with open_services(settings, queue=request.queue, say=screen.say) as services:
         for note in reader.notes:

@@ -77,6 +77,11 @@ def marked_encoding(head: bytes) -> Encoding | None:
     return None
 
 
+def may_begin_a_mark(head: bytes) -> bool:
+    """Whether more than `head` must be read to tell if there is a byte-order mark."""
+    return any(mark != head and mark.startswith(head) for mark, _, _ in _MARKS)
+
+
 def _is_single_byte(codec: str) -> bool:
     try:
         return (

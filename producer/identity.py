@@ -25,22 +25,34 @@ def job_identity(
 ) -> str:
     """Return what tells this job from others: its `--job-key`, else what it labels and how."""
     if request.job_key is not None:
-        return digest(["key", request.job_key])
+        return key_identity(request.job_key)
     return content_identity(sources, columns, request, model)
+
+
+def key_identity(key: str) -> str:
+    """Return the identity of a job that has a key of the user's own."""
+    return digest(["key", key])
 
 
 def content_identity(
     sources: Sequence[SourceFile], columns: ReadOptions, request: IngestRequest, model: str
 ) -> str:
-    """Return what a job labels and how: sources with content, how they are read, the model.
+    """Return what a job labels and how: sources with content, how they are read, the model."""
+    content = [[source.name, source.size, source.fingerprint] for source in sources]
+    return reading_identity(["ingest", content], columns, request, model)
+
+
+def reading_identity(
+    content: Sequence[object], columns: ReadOptions, request: IngestRequest, model: str
+) -> str:
+    """Return what tells this reading of some content, and its labelling, from others.
 
     `columns` names the columns that are read, guessed or given, so that naming what would be
     guessed makes no second job.
     """
     return digest(
         [
-            "ingest",
-            [[source.name, source.size, source.fingerprint] for source in sources],
+            *content,
             [columns.text_column, columns.id_column, list(columns.keep_columns)],
             [columns.format, columns.delimiter, columns.encoding, columns.limit],
             [request.store_text, request.id_scope, model],

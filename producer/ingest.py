@@ -3,7 +3,7 @@
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from db.defaults import STARTER_MODEL
@@ -16,6 +16,7 @@ from db.store import Store
 from producer.beginning import CONTENT, Beginning, begin_job
 from producer.chunking import chunked, placed
 from producer.identity import content_identity, job_identity, source_identity
+from producer.outcome import Outcome, finish
 from producer.reader import Reader
 from producer.request import IngestRequest
 from producer.rows import Position, ReadOptions
@@ -24,18 +25,10 @@ from producer.screen import Screen
 from producer.services import Services, open_services
 from producer.source_file import SourceFile
 from producer.sources import resolve_sources
-from producer.summary import JobSummary, summarise
+from producer.summary import summarise
 
 #: Where reading a source begins.
 START = Position(file=0, offset=0, line=0, row=0)
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a call: the job's summary, and why the job came to no good end, if so."""
-
-    summary: JobSummary
-    failure: str | None = None
 
 
 @contextmanager
@@ -68,7 +61,7 @@ def ingest(request: IngestRequest, settings: Settings, screen: Screen) -> Outcom
         new = _new_job(request, sources, reader.options, reference)
         beginning = begin_job(services.store, new, again=request.again, say=screen.say)
         if beginning.production is None:
-            screen.say(_done_already(beginning.job, new))
+            screen.say(done_already(beginning.job, new))
             return finish(services.store, beginning.job, wait=True)
         if beginning.continued:
             start = Position(**beginning.job.position)
@@ -100,23 +93,8 @@ def check_model(store: Store, reference: ModelRef) -> None:
     resolve(store, reference)
 
 
-def finish(store: Store, job: JobRecord, *, wait: bool) -> Outcome:
-    """Return the outcome of a job that this call has left; with `wait` it has ended."""
-    summary = summarise(store, job.id)
-    failure = None
-    if summary.state == "failed":
-        failure = f"job {job.id} failed: {summary.error}"
-    elif summary.state == "cancelled":
-        failure = f"job {job.id} was cancelled; {summary.labeled:,} rows are labelled"
-    elif wait and summary.rows and not summary.labeled:
-        failure = (
-            f"job {job.id}: every row was rejected ({summary.rows:,}); "
-            f"see: producer rejects {job.id}"
-        )
-    return Outcome(summary, failure)
-
-
-def _done_already(job: JobRecord, new: NewJob) -> str:
+def done_already(job: JobRecord, new: NewJob) -> str:
+    """Say that there is nothing to do, for `job` has done it."""
     if job.options.get(CONTENT) == new.options.get(CONTENT):
         return f"job {job.id} has these rows already; --again labels them once more, in a new job"
     return (
@@ -153,7 +131,7 @@ def _new_job(
     reference: ModelRef,
 ) -> NewJob:
     names = [source.name for source in sources]
-    options = _options(request, columns)
+    options = job_options(request, columns)
     if request.job_key is not None:
         options[CONTENT] = content_identity(sources, columns, request, str(reference))
     return NewJob(
@@ -170,7 +148,8 @@ def _new_job(
     )
 
 
-def _options(request: IngestRequest, columns: ReadOptions) -> dict[str, Any]:
+def job_options(request: IngestRequest, columns: ReadOptions) -> dict[str, Any]:
+    """Return what a job remembers of how it was asked for; `columns` are those that are read."""
     return {
         **asdict(replace(columns, keep_columns=tuple(columns.keep_columns))),
         "keep_columns": list(columns.keep_columns),

@@ -61,37 +61,39 @@ class _Waiting:
     """The beginning of a line whose end is not read yet."""
 
     def __init__(self) -> None:
-        self._pieces: list[bytes] = []
+        # It grows in place: a slow source gives a long line in very many pieces.
+        self._data = bytearray()
         self._size = 0
 
     def add(self, data: bytes) -> None:
         if not data:
             return
-        self._pieces.append(data)
         self._size += len(data)
         if self._size > MAX_ROW_BYTES:
-            self._pieces = [b"".join(self._pieces)[:_KEPT_BYTES]]
+            self._data = (self._data + data)[:_KEPT_BYTES]
+        else:
+            self._data += data
 
     def whole(self, data: bytes) -> Iterator[Block]:
         """Yield what waits, up to the end of `data`, which ends a line."""
-        if self._pieces:
+        if self._size:
             content, end = _first_line(data)
             if self._size + content > MAX_ROW_BYTES:
                 self.add(data[:content])
-                yield Block(self._pieces[0], cut=self._size + end - content)
+                yield Block(bytes(self._data), cut=self._size + end - content)
                 data = data[end:]
             else:
-                data = b"".join([*self._pieces, data])
-            self._pieces, self._size = [], 0
+                data = b"".join((self._data, data))
+            self._data, self._size = bytearray(), 0
         if data:
             yield Block(data)
 
     def rest(self) -> Iterator[Block]:
         """Yield the last line, which has no line end."""
-        if not self._pieces:
+        if not self._size:
             return
         cut = self._size if self._size > MAX_ROW_BYTES else 0
-        yield Block(b"".join(self._pieces), cut)
+        yield Block(bytes(self._data), cut)
 
 
 def _first_line(data: bytes) -> tuple[int, int]:

@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 from db.defaults import CHUNK_BYTES, LIVE_BYTES, LIVE_CHUNKS, MAX_WAIT_SECONDS
 from producer.arrivals import Arrival, Arrivals, read_into
 from producer.feeding import NewChunk
+from producer.rows import ReadingStopped
 
 Item = TypeVar("Item")
 
@@ -36,8 +37,8 @@ class Pace:
 class LiveChunks(Generic[Item]):
     """The chunks of a source that `read` reads into a sink, each made by `make` of its items.
 
-    `read` runs in a thread of its own, is to end soon after `drain` is set, and ends by raising
-    where there is more to come. Iterating gives None at least a few times a second while nothing
+    `read` runs in a thread of its own, and is to end soon after `drain` is set: by raising
+    `ReadingStopped` where there is more to come. Iterating gives None at least a few times a second while nothing
     comes; after a drain what was read is still given. An error of `read` is raised after that.
     """
 
@@ -82,8 +83,9 @@ class LiveChunks(Generic[Item]):
                     yield None
         finally:
             arrivals.close()
-        if arrivals.exhausted and arrivals.error is not None:
-            raise arrivals.error
+        error = arrivals.error if arrivals.exhausted else None
+        if error is not None and not isinstance(error, ReadingStopped):
+            raise error
 
     def _take(self) -> bool:
         """Wait for more, as long as the chunk that has begun may wait; return whether some came."""

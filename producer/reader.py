@@ -9,14 +9,12 @@ from producer.byte_stream import ByteStream
 from producer.columns import Columns, choose_columns, require_columns
 from producer.content import encoding_notes, open_content, read_sample
 from producer.encodings import Encoding, find_encoding
-from producer.formats.csv_head import csv_head, delimiter_named
-from producer.formats.csv_rows import CsvRows
+from producer.formats.csv_head import delimiter_named
 from producer.formats.head import Head
-from producer.formats.json_lines import JsonRows, json_head
 from producer.formats.making import RowMaker
 from producer.formats.naming import format_of
+from producer.formats.opening import LineRows, head_of, rows_of
 from producer.formats.parquet import ParquetRows, check_types, parquet_head
-from producer.formats.plain_text import TextRows, text_head
 from producer.lines import LineWindow, line_blocks
 from producer.rows import Position, ReadOptions, RejectedRow, Row
 from producer.source_file import SourceFile
@@ -144,7 +142,7 @@ class Reader:
         offset, line = self._place
         stream = open_content(source, head.format.compression, head.encoding, offset)
         window = LineWindow(line_blocks(stream), offset, line)
-        self._body = _TextBody(stream, window, _rows(window, head, self._columns, maker))
+        self._body = _TextBody(stream, window, rows_of(window, head, self._columns, maker))
         return self._body
 
     def _head(
@@ -160,11 +158,8 @@ class Reader:
             return parquet_head(source, format_)
         sample = read_sample(source, format_.compression, encoding)
         self._note(encoding_notes(sample, encoding, source.name))
-        if format_.name in ("csv", "tsv"):
-            return csv_head(sample, format_, delimiter, source.name)
-        if format_.name == "jsonl":
-            return json_head(sample, format_, columns or self._given_columns(), source.name)
-        return text_head(sample, format_, source.name)
+        given = columns or self._given_columns()
+        return head_of(sample, format_, delimiter, given, source.name)
 
     def _given_columns(self) -> Columns | None:
         wanted = self._wanted
@@ -182,7 +177,7 @@ class _TextBody:
 
     stream: ByteStream
     window: LineWindow
-    rows: "CsvRows | JsonRows | TextRows"
+    rows: LineRows
 
     @property
     def consumed(self) -> int:
@@ -199,13 +194,3 @@ class _TextBody:
             yield from self.rows
         finally:
             self.stream.close()
-
-
-def _rows(
-    window: LineWindow, head: Head, columns: Columns, maker: RowMaker
-) -> CsvRows | JsonRows | TextRows:
-    if head.format.name == "jsonl":
-        return JsonRows(window, head, columns, maker)
-    if head.format.name == "text":
-        return TextRows(window, head, maker)
-    return CsvRows(window, head, columns, maker)

@@ -14,7 +14,8 @@ from db.store import Store
 from producer.beginning import begin_job
 from producer.chunking import chunked, placed
 from producer.identity import digest
-from producer.ingest import Outcome, check_model, finish, interruptible
+from producer.ingest import check_model, interruptible
+from producer.outcome import Outcome, finish
 from producer.rows import Row
 from producer.running import JobRun
 from producer.screen import Screen

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from db.defaults import CHUNK_ROWS, MAX_QUEUED_CHUNKS, QUEUE
+from db.defaults import CHUNK_ROWS, MAX_QUEUED_CHUNKS, MAX_WAIT_SECONDS, QUEUE
 from producer.rows import ReadOptions
 
 
@@ -24,3 +24,7 @@ class IngestRequest:
     wait: bool = True
     again: bool = False
     dry_run: bool = False
+    #: Read one growing file on and on.
+    follow: bool = False
+    #: Seconds after its first row at which a chunk of a stream is closed.
+    max_wait: float = MAX_WAIT_SECONDS

@@ -11,6 +11,10 @@ class SourceError(LabelstreamError):
     exit_status = 1
 
 
+class ReadingStopped(Exception):
+    """Reading was stopped where the source has more; a line that has begun is not read yet."""
+
+
 @dataclass(frozen=True, slots=True)
 class Position:
     """A place between two rows; a new `Reader` that starts there goes on with the next row."""

@@ -34,10 +34,11 @@ def resolve_sources(specs: Sequence[str]) -> list[SourceFile]:
 
 def _resolve(spec: str) -> list[SourceFile]:
     scheme = spec.split("://", 1)[0].lower() if is_url(spec) else ""
-    if spec == "-" or scheme in _STREAMS:
-        shown = "-" if spec == "-" else hide_password(spec)
+    if spec == "-":
+        raise UsageError("standard input (-) is read alone; name no other source beside it")
+    if scheme in _STREAMS:
         raise UsageError(
-            f"{shown}: standard input and Redis streams are not supported by this version; "
+            f"{hide_password(spec)}: Redis streams are not supported by this version; "
             "name a file or a URL"
         )
     if scheme in ("file", "local"):

@@ -1,0 +1,90 @@
+"""The rows of a byte stream whose head is known, each with the place after it."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+
+from db.errors import UsageError
+from producer.byte_stream import ByteStream
+from producer.chunking import ChunkBuilder, PlacedChunk
+from producer.encodings import Transcoded
+from producer.formats.making import RowMaker
+from producer.formats.opening import rows_of
+from producer.lines import LineWindow, line_blocks
+from producer.live_head import LiveHead
+from producer.rows import Position, RejectedRow, Row
+
+#: Bytes that are read over at once.
+_SKIP_BYTES = 1 << 16
+
+#: A row, and the position of whoever goes on after it.
+PlacedRow = tuple[Row | RejectedRow, Position]
+
+
+class Rewound:
+    """A stream of which some bytes were read already, and are to be read again."""
+
+    def __init__(self, data: bytes, rest: ByteStream) -> None:
+        self._data = data
+        self._rest = rest
+
+    @property
+    def consumed(self) -> int:
+        """Bytes of the source that were read, as stored."""
+        return self._rest.consumed
+
+    def read(self, size: int) -> bytes:
+        """Return up to `size` bytes, as soon as there are some, and none at the end."""
+        if self._data:
+            data, self._data = self._data[:size], self._data[size:]
+            return data
+        return self._rest.read(size)
+
+    def close(self) -> None:
+        """Close the source."""
+        self._rest.close()
+
+
+def placed_rows(
+    stream: ByteStream, opened: LiveHead, start: Position, source: str
+) -> Iterator[PlacedRow]:
+    """Yield the rows of a stream that begins at its first byte, those before `start` left out.
+
+    Raises `UsageError` for a stream that ends before `start`, and what reading raises.
+    """
+    head = opened.head
+    codec = head.encoding.transcoded_from
+    text = stream if codec is None else Transcoded(stream, codec)
+    offset, line = max((start.offset, start.line), (head.offset, head.line))
+    _read_over(text, offset, source)
+    yield from rows_from(text, opened, Position(start.file, offset, line, start.row), source)
+
+
+def rows_from(
+    stream: ByteStream, opened: LiveHead, start: Position, source: str
+) -> Iterator[PlacedRow]:
+    """Yield the rows of a stream that stands at `start`, behind its head."""
+    window = LineWindow(line_blocks(stream), start.offset, start.line)
+    rows = rows_of(window, opened.head, opened.columns, RowMaker(source, start.row))
+    for item in rows:
+        offset, line = window.place()
+        yield item, Position(start.file, offset, line, item.row_number)
+
+
+def placed_chunk(rows: Sequence[PlacedRow], *, keep_raw: bool) -> PlacedChunk:
+    """Return the chunk of rows that follow each other."""
+    chunk = ChunkBuilder(keep_raw=keep_raw)
+    for row, _ in rows:
+        chunk.add(row)
+    return PlacedChunk(chunk.built, asdict(rows[-1][1]))
+
+
+def _read_over(stream: ByteStream, offset: int, source: str) -> None:
+    left = offset
+    while left:
+        data = stream.read(min(left, _SKIP_BYTES))
+        if not data:
+            raise UsageError(
+                f"{source} ends before byte {offset:,}, up to which it was read before; "
+                "give the same input again"
+            )
+        left -= len(data)

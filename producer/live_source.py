@@ -1,0 +1,54 @@
+"""What a source without an end has to offer, and which sources are such."""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from db.errors import UsageError
+from db.ledger.jobs import JobRecord, NewJob
+from db.registry.names import ModelRef
+from producer.draining import Drain
+from producer.live import LiveChunks
+from producer.request import IngestRequest
+from producer.services import Services
+
+
+class LiveSource(Protocol):
+    """A source without an end, from the call that names it to the chunks that are made of it."""
+
+    def open(self, say: Callable[[str], None], seconds: float | None) -> bool:
+        """Find out what must be known before there is a job; again until it returns True.
+
+        False when that takes longer than `seconds` (None: as long as it takes). Raises `UsageError`
+        for a source that cannot be used.
+        """
+
+    def new_job(self, reference: ModelRef) -> NewJob:
+        """Return the job that is to be made, with `stream` and `continues`; it must be open."""
+
+    def chunks(self, services: Services, job: JobRecord, drain: Drain) -> LiveChunks[Any]:
+        """Return the chunks of `job`, from its position on; they say what is to be done at a drain."""
+
+    def close(self) -> None:
+        """Let go of it."""
+
+
+def live_source(request: IngestRequest) -> LiveSource | None:
+    """Return the source without an end that `request` names, None where it names files.
+
+    Raises `UsageError` for one that does not go with other options.
+    """
+    if request.sources != ("-",):
+        return None
+    _refuse(request, "standard input (-)")
+    from producer.standard_input import StandardInput
+
+    return StandardInput(request)
+
+
+def _refuse(request: IngestRequest, source: str) -> None:
+    if request.dry_run:
+        raise UsageError(
+            f"--dry-run reads a source to its end; {source} is read once: put it into a file first"
+        )
+    if request.follow:
+        raise UsageError(f"--follow is for one local file; {source} is followed as it is")

@@ -1,0 +1,101 @@
+"""`producer ingest` of a source without an end: until it ends after all, or the producer is stopped."""
+
+from collections.abc import Iterator
+from contextlib import closing
+
+from db.errors import JobFailed
+from db.ledger.jobs import JobRecord, get_job
+from db.registry.names import parse_ref
+from db.settings import Settings
+from producer.beginning import Beginning, begin_job
+from producer.draining import Drain, draining
+from producer.feeding import NewChunk
+from producer.ingest import check_model, done_already
+from producer.live import LiveChunks
+from producer.live_source import LiveSource
+from producer.outcome import Outcome, finish
+from producer.request import IngestRequest
+from producer.running import JobRun
+from producer.screen import Screen
+from producer.services import Services, open_services
+from producer.summary import summarise
+
+#: Seconds for which the beginning of a source is waited for before services are started for it.
+_OPEN_SECONDS = 1.0
+
+
+def ingest_stream(
+    source: LiveSource, request: IngestRequest, settings: Settings, screen: Screen
+) -> Outcome:
+    """Enter the rows of a source as they come, until it ends or the first Ctrl-C or TERM.
+
+    Then what was read is entered, with `wait` also labelled, and the job stays open for the next
+    producer if its source has more to come. Raises what `ingest` raises.
+    """
+    reference = parse_ref(request.model)
+    with closing(source):
+        is_open = source.open(screen.say, _OPEN_SECONDS)
+        with open_services(settings, queue=request.queue, say=screen.say) as services:
+            check_model(services.store, reference)
+            if not is_open:
+                source.open(screen.say, None)
+            new = source.new_job(reference)
+            beginning = begin_job(services.store, new, again=request.again, say=screen.say)
+            if beginning.production is None:
+                screen.say(done_already(beginning.job, new))
+                return finish(services.store, beginning.job, wait=True)
+            if beginning.continued:
+                row = beginning.job.position.get("row", 0)
+                screen.say(f"continuing job {beginning.job.id} after row {row:,}")
+            else:
+                screen.say(f"job {beginning.job.id}: {new.source} with {reference}")
+            drain = Drain()
+            try:
+                _run(services, beginning, source, request, screen, drain)
+            except JobFailed as failed:
+                return Outcome(summarise(services.store, beginning.job.id), str(failed))
+            if drain.is_set():
+                screen.say(_how_to_go_on(get_job(services.store, beginning.job.id)))
+            return finish(services.store, beginning.job, wait=request.wait)
+
+
+def _run(
+    services: Services,
+    beginning: Beginning,
+    source: LiveSource,
+    request: IngestRequest,
+    screen: Screen,
+    drain: Drain,
+) -> None:
+    assert beginning.production is not None  # noqa: S101
+    job = beginning.job
+    run = JobRun(services, job, beginning.production, screen, max_queued=request.max_queued)
+    chunks = source.chunks(services, job, drain)
+    with draining(drain):
+        run.run(_told(chunks, job, drain, screen), wait=request.wait, drain=drain)
+
+
+def _how_to_go_on(job: JobRecord) -> str:
+    if not job.source_exhausted:
+        return (
+            f"job {job.id} is stopped and stays open after row {job.position['row']:,}; the same "
+            f"command goes on with it, and so does: producer resume {job.id}"
+        )
+    if job.continues:
+        return f"job {job.id} has all rows of its source"
+    return f"job {job.id} has what was read; the same command reads what comes after, in a new job"
+
+
+def _told(
+    chunks: LiveChunks[object], job: JobRecord, drain: Drain, screen: Screen
+) -> Iterator[NewChunk | None]:
+    """Yield the chunks, and tell of a drain when it is noticed."""
+    told = False
+    for chunk in chunks:
+        if drain.is_set() and not told:
+            told = True
+            screen.say(
+                f"job {job.id}: no more is read; what was read is entered and ends in order "
+                "(again Ctrl-C: leave at once)"
+            )
+        yield chunk
