@@ -8,6 +8,7 @@ from db.errors import JobFailed, one_line
 from db.ledger.ending import end_if_complete, reject_limit
 from db.ledger.jobs import JobRecord, Production, get_job
 from db.ledger.producing import JobLost, JobWriter
+from db.ledger.rates import Flow, flow
 from db.ledger.sweeping import Sweeper, SweeperThread
 from db.ledger.totals import JobTotals, job_totals, label_mix
 from db.ledger.workers import living_workers
@@ -60,6 +61,8 @@ class JobRun:
         self._next_look = 0.0
         self._alone_since: float | None = None
         self._said_alone = False
+        self._drain: Drain | None = None
+        self._said_drained = False
         #: Share of the source that is read, as the reader tells it: bytes and all bytes.
         self.progress: Callable[[], tuple[int, int | None]] = lambda: (0, None)
 
@@ -74,32 +77,25 @@ class JobRun:
         at once. Raises `JobFailed` for too many rejects, and `JobLost` when the job was cancelled
         meanwhile.
         """
+        self._drain = drain
         sweeper = SweeperThread(Sweeper(self._store, self._services.outbox, holder=producer_name()))
         sweeper.start()
         try:
             with Heartbeat(self._writer) as heartbeat, self._broker:
-                self._feed(chunks, heartbeat, drain)
+                self._feed(chunks, heartbeat)
                 state = self._patiently(lambda: end_if_complete(self._store, self._job.id))
-                while wait and state == "running" and not self._is_drained(drain):
+                while wait and state == "running" and not self._is_drained():
                     self._tick()
                     time.sleep(_LOOK_SECONDS / 5)
                     state = self._patiently(lambda: get_job(self._store, self._job.id).state)
         except KeyboardInterrupt:
-            self._screen.warn(
-                f"job {self._job.id} is interrupted and loses nothing; the same command goes on "
-                f"with it, and this ends it: producer cancel {self._job.id}"
-            )
+            self._screen.warn(self._interrupted())
             raise
         finally:
             sweeper.stop()
             self._writer.release()
 
-    def _feed(
-        self,
-        chunks: Iterable[NewChunk | None],
-        heartbeat: Heartbeat,
-        drain: Drain | None,
-    ) -> None:
+    def _feed(self, chunks: Iterable[NewChunk | None], heartbeat: Heartbeat) -> None:
         if self._job.source_exhausted:
             return
         feeder = Feeder(
@@ -107,7 +103,7 @@ class JobRun:
             Sender(self._writer, self._services.outbox, self._job.queue, self._broker),
             self._max_queued,
             on_tick=self._tick,
-            hurries=drain.is_set if drain is not None else lambda: False,
+            hurries=lambda: self._drains,
         )
         try:
             feeder.feed(chunks, heartbeat)
@@ -115,17 +111,37 @@ class JobRun:
             self._screen.warn(one_line(error))
             self._writer.exhaust(one_line(error))
             return
-        if drain is None or not drain.is_set() or not self._job.continues:
+        if not self._drains or not self._job.continues:
             self._writer.exhaust()
 
-    def _is_drained(self, drain: Drain | None) -> bool:
+    @property
+    def _drains(self) -> bool:
+        return self._drain is not None and self._drain.is_set()
+
+    def _is_drained(self) -> bool:
         """Whether all that was read of a source which has more to come is labelled."""
-        if drain is None or not drain.is_set() or not self._job.continues:
-            return False
-        return self._writer.open_chunks() == 0
+        return self._drains and self._job.continues and self._writer.open_chunks() == 0
+
+    def _interrupted(self) -> str:
+        job = self._job
+        if job.continues:
+            return (
+                f"job {job.id} is interrupted and loses nothing; the same command goes on "
+                f"with it, and this ends it: producer cancel {job.id}"
+            )
+        return (
+            f"job {job.id} is left; its rows in the database are labelled by the workers, "
+            f"and this ends it: producer cancel {job.id}"
+        )
 
     def _tick(self) -> None:
         """Show the counts and judge the rejects, as often as looking is cheap."""
+        if self._drains and not self._said_drained:
+            self._said_drained = True
+            self._screen.say(
+                f"job {self._job.id}: no more is read; what was read ends in order "
+                "(once more Ctrl-C or TERM: leave at once)"
+            )
         now = time.monotonic()
         if now < self._next_look:
             return
@@ -133,9 +149,15 @@ class JobRun:
         mix: Mapping[str, int] = {}
         if self._screen.shows_progress:
             mix = self._patiently(lambda: label_mix(self._store, self._job.id))
+        flows: Flow | None = None
+        if self._job.stream is not None:
+            flows = self._patiently(lambda: flow(self._store, self._job.id))
         took = time.monotonic() - now
         self._next_look = now + max(_LOOK_SECONDS, took / _LOOK_SHARE)
-        self._screen.update(totals, mix, self.progress())
+        if flows is None:
+            self._screen.update(totals, mix, self.progress())
+        else:
+            self._screen.update_stream(totals, mix, flows)
         self._judge_rejects(totals)
         self._broker.judge(totals.labeled + totals.rejected)
         self._look_for_workers(now)

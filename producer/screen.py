@@ -17,10 +17,14 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from db.ledger.rates import Flow
 from db.ledger.totals import JobTotals
 
 #: Seconds between two lines of progress where stderr is no terminal.
 _LINE_SECONDS = 10.0
+
+#: The same of a source that has no end, whose lines may go into a log for months.
+_STREAM_LINE_SECONDS = 60.0
 
 #: Labels shown in the mix while a job runs.
 _MIX_LABELS = 4
@@ -78,6 +82,24 @@ class Screen(AbstractContextManager["Screen"]):
             self._next_line = now + _LINE_SECONDS
             self._console.print(Text(words), soft_wrap=True)
 
+    def update_stream(self, totals: JobTotals, mix: Mapping[str, int], flows: Flow) -> None:
+        """Show how a job flows whose source has no end; elsewhere than at a terminal, its changes."""
+        if self._quiet:
+            return
+        words = stream_words(totals, flows)
+        if self.shows_progress:
+            self._show_bar(totals.rows, None, words, mix, ends=False)
+            return
+        now = time.monotonic()
+        if self._started is None:
+            self._started = now
+            self._next_line = now + _STREAM_LINE_SECONDS
+        finished = totals.labeled + totals.rejected
+        if now >= self._next_line and (finished != self._labeled_before or totals.waiting):
+            self._labeled_before = finished
+            self._next_line = now + _STREAM_LINE_SECONDS
+            self._console.print(Text(words), soft_wrap=True)
+
     def __exit__(
         self,
         kind: type[BaseException] | None,
@@ -89,13 +111,19 @@ class Screen(AbstractContextManager["Screen"]):
             self._bar = None
 
     def _show_bar(
-        self, finished: int, expected: int | None, words: str, mix: Mapping[str, int]
+        self,
+        finished: int,
+        expected: int | None,
+        words: str,
+        mix: Mapping[str, int],
+        *,
+        ends: bool = True,
     ) -> None:
         if self._bar is None:
+            share = (BarColumn(bar_width=24), TaskProgressColumn()) if ends else ()
             self._bar = Progress(
                 SpinnerColumn(),
-                BarColumn(bar_width=24),
-                TaskProgressColumn(),
+                *share,
                 TextColumn("{task.description}", markup=False),
                 console=self._console,
                 transient=True,
@@ -112,6 +140,15 @@ class Screen(AbstractContextManager["Screen"]):
             completed=finished,
             description=f"{words}  {shares}",
         )
+
+
+def stream_words(totals: JobTotals, flows: Flow) -> str:
+    """Return the counts and the speed of a source that has no end, in one line."""
+    return (
+        f"{totals.rows:,} rows in, {totals.labeled:,} labelled, {totals.rejected:,} rejected, "
+        f"{totals.waiting:,} waiting, lag {flows.lag_seconds:,.1f} s, "
+        f"{flows.rows_per_second:,.1f} rows/s"
+    )
 
 
 def _expected_rows(totals: JobTotals, read: tuple[int, int | None]) -> int | None:

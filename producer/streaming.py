@@ -1,6 +1,5 @@
 """`producer ingest` of a source without an end: until it ends after all, or the producer is stopped."""
 
-from collections.abc import Iterator
 from contextlib import closing
 
 from db.errors import JobFailed
@@ -9,9 +8,7 @@ from db.registry.names import parse_ref
 from db.settings import Settings
 from producer.beginning import Beginning, begin_job
 from producer.draining import Drain, draining
-from producer.feeding import NewChunk
 from producer.ingest import check_model, done_already
-from producer.live import LiveChunks
 from producer.live_source import LiveSource
 from producer.outcome import Outcome, finish
 from producer.request import IngestRequest
@@ -19,6 +16,7 @@ from producer.running import JobRun
 from producer.screen import Screen
 from producer.services import Services, open_services
 from producer.summary import summarise
+from producer.terminal import counted
 
 #: Seconds for which the beginning of a source is waited for before services are started for it.
 _OPEN_SECONDS = 1.0
@@ -71,8 +69,14 @@ def _run(
     job = beginning.job
     run = JobRun(services, job, beginning.production, screen, max_queued=request.max_queued)
     chunks = source.chunks(services, job, drain)
-    with draining(drain):
-        run.run(_told(chunks, job, drain, screen), wait=request.wait, drain=drain)
+    try:
+        with draining(drain):
+            run.run(chunks, wait=request.wait, drain=drain)
+    except KeyboardInterrupt:
+        if chunks.unentered and not job.continues:
+            lost = counted(chunks.unentered, "row")
+            screen.warn(f"{lost} of {job.source} had been read and are not in the database")
+        raise
 
 
 def _how_to_go_on(job: JobRecord) -> str:
@@ -84,18 +88,3 @@ def _how_to_go_on(job: JobRecord) -> str:
     if job.continues:
         return f"job {job.id} has all rows of its source"
     return f"job {job.id} has what was read; the same command reads what comes after, in a new job"
-
-
-def _told(
-    chunks: LiveChunks[object], job: JobRecord, drain: Drain, screen: Screen
-) -> Iterator[NewChunk | None]:
-    """Yield the chunks, and tell of a drain when it is noticed."""
-    told = False
-    for chunk in chunks:
-        if drain.is_set() and not told:
-            told = True
-            screen.say(
-                f"job {job.id}: no more is read; what was read is entered and ends in order "
-                "(again Ctrl-C: leave at once)"
-            )
-        yield chunk
