@@ -105,5 +105,11 @@ MICRO_BATCH_LIMIT_SECONDS = 60.0
 #: Seconds after which a worker that gave no sign counts as gone.
 WORKER_GONE_SECONDS = 20.0
 
+#: Seconds after which it is forgotten, if nobody could see how it ended.
+WORKER_FORGOTTEN_SECONDS = 86_400.0
+
+#: Times that a row may be alone in a worker process whose lease is lost before it is rejected.
+ROW_STRIKES = 2
+
 #: The model that comes with Labelstream and registers itself at first use.
 STARTER_MODEL = "emotion"

@@ -7,13 +7,18 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 
-from sqlalchemy import and_, exists, func, or_, select, tuple_, update
+from sqlalchemy import and_, exists, false, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 
 from db.clock import db_now
 from db.defaults import RESEND_AFTER_SECONDS, RESENDS_A_SWEEP, SWEEP_SECONDS
 from db.ledger.ending import OPEN_STATES, end_if_complete
+from db.ledger.entries import forget_old_tasks
+from db.ledger.expiring import expire_gone, expire_run_out
+from db.ledger.orphans import end_orphans
+from db.ledger.workers import forget_unseen
+from db.processes import is_gone
 from db.schema import Chunk, Job, Lease
 from db.store import Store, error_kind
 
@@ -53,7 +58,10 @@ class Sweep:
 
 
 class Sweeper:
-    """Sweeps the ledger when its turn comes; one process at a time holds the duty."""
+    """Sweeps the ledger when its turn comes; one process at a time holds the duty.
+
+    `holder` names this one, as `db.processes.own_name` does: its duty is free when it is gone.
+    """
 
     def __init__(
         self,
@@ -69,10 +77,18 @@ class Sweeper:
         self._resend_after = resend_after
 
     def sweep(self) -> Sweep | None:
-        """Do everything that is due; None if another process has the duty."""
+        """Do everything that is due; None if another process has the duty.
+
+        Whoever has it, each looks for workers and producers of its own machine whose process is
+        gone: nobody else can see them.
+        """
+        gone = expire_gone(self._store)
+        end_orphans(self._store)
         if not self._take_duty():
             return None
-        expired = self._expire_leases()
+        expired = gone + expire_run_out(self._store)
+        forget_unseen(self._store)
+        forget_old_tasks(self._store)
         ended = self._end_jobs()
         resent = self._resend()
         return Sweep(expired, resent, ended)
@@ -87,6 +103,9 @@ class Sweeper:
             )
 
     def _take_duty(self) -> bool:
+        with self._store.read() as connection:
+            on_duty = connection.scalar(select(Lease.holder).where(Lease.name == _DUTY))
+        gone = on_duty if on_duty is not None and is_gone(on_duty) else None
         upsert = postgresql.insert if self._store.dialect == "postgresql" else sqlite.insert
         statement = upsert(Lease).values(
             name=_DUTY, holder=self._holder, until=db_now(_DUTY_SECONDS)
@@ -96,42 +115,14 @@ class Sweeper:
                 statement.on_conflict_do_update(
                     index_elements=["name"],
                     set_={"holder": self._holder, "until": db_now(_DUTY_SECONDS)},
-                    where=or_(Lease.holder == self._holder, Lease.until < db_now()),
+                    where=or_(
+                        Lease.holder == self._holder,
+                        Lease.until < db_now(),
+                        Lease.holder == gone if gone is not None else false(),
+                    ),
                 ).returning(Lease.holder)
             )
         return holder == self._holder
-
-    def _expire_leases(self) -> int:
-        ran_out = (
-            select(Chunk.job_id, Chunk.number)
-            .where(Chunk.state == "leased", Chunk.lease_until < db_now())
-            # One that is being closed at this moment is not waited for: its worker may be frozen
-            # in the middle, and the others must not wait with it.
-            .with_for_update(key_share=True, skip_locked=True)
-        )
-        with self._store.write() as connection:
-            expired = connection.execute(
-                update(Chunk)
-                .where(tuple_(Chunk.job_id, Chunk.number).in_(ran_out))
-                .values(
-                    state="queued",
-                    suspect=True,
-                    lease_token=None,
-                    lease_until=None,
-                    claimed_at=None,
-                    sent_at=None,
-                    last_error="lease ran out",
-                )
-                .returning(Chunk.job_id, Chunk.number, Chunk.worker)
-            ).all()
-        for row in expired:
-            log.warning(
-                "lease ran out: job %s chunk %s of worker %s is queued again",
-                row.job_id,
-                row.number,
-                row.worker,
-            )
-        return len(expired)
 
     def _end_jobs(self) -> int:
         complete = select(Job.id).where(
