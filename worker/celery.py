@@ -50,6 +50,7 @@ def make_app(broker_url: str | None, settings: Settings) -> Celery:
             # The worker's own connection is tried for ever all the same.
             "max_retries": 0,
         },
+        worker_consumer="worker.consumer:PatientConsumer",
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         worker_cancel_long_running_tasks_on_connection_loss=False,
