@@ -73,7 +73,7 @@ def dry_run(request: IngestRequest, settings: Settings, screen: Screen) -> DryRu
     """
     reference = parse_ref(request.model)
     # Refused: a dry run reads its source to the end.
-    live_source(request)
+    live_source(request, screen.warn)
     reader = open_reader(resolve_sources(request.sources), request.read, START)
     with open_services(settings, queue=request.queue, say=screen.say) as services:
         for note in reader.notes:

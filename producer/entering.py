@@ -11,7 +11,7 @@ from producer.streaming import ingest_stream
 
 def enter(request: IngestRequest, settings: Settings, screen: Screen) -> Outcome:
     """Enter the rows of the sources; raises what `ingest` raises."""
-    source = live_source(request)
+    source = live_source(request, screen.warn)
     if source is not None:
         return ingest_stream(source, request, settings, screen)
     return ingest(request, settings, screen)

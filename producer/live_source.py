@@ -32,23 +32,30 @@ class LiveSource(Protocol):
         """Let go of it."""
 
 
-def live_source(request: IngestRequest) -> LiveSource | None:
+def live_source(request: IngestRequest, warn: Callable[[str], None]) -> LiveSource | None:
     """Return the source without an end that `request` names, None where it names files.
 
-    Raises `UsageError` for one that does not go with other options.
+    `warn` is told while it is read what a person should look at. Raises `UsageError` for a source
+    that does not go with other options.
     """
-    if request.sources != ("-",):
-        return None
-    _refuse(request, "standard input (-)")
-    from producer.standard_input import StandardInput
+    if request.sources == ("-",):
+        _refuse(request, "standard input (-)", follow=request.follow)
+        from producer.standard_input import StandardInput
 
-    return StandardInput(request)
+        return StandardInput(request)
+    if request.follow:
+        _refuse(request, "a file that is followed", follow=False)
+        from producer.followed_file import FollowedFile
+
+        return FollowedFile(request, warn)
+    return None
 
 
-def _refuse(request: IngestRequest, source: str) -> None:
+def _refuse(request: IngestRequest, source: str, *, follow: bool) -> None:
     if request.dry_run:
         raise UsageError(
-            f"--dry-run reads a source to its end; {source} is read once: put it into a file first"
+            f"--dry-run reads a source to its end, which {source} has not; "
+            "put some of it into a file and try that"
         )
-    if request.follow:
-        raise UsageError(f"--follow is for one local file; {source} is followed as it is")
+    if follow:
+        raise UsageError(f"--follow is for one local file; {source} is read on and on as it is")
