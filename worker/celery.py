@@ -25,7 +25,13 @@ _VISIBILITY_TIMEOUT_SECONDS = 3600
 
 def make_app(broker_url: str | None, settings: Settings) -> Celery:
     """Return the app on `broker_url`; the one place where Celery is configured."""
-    app = Celery("labelstream", broker=broker_url, include=["worker.task"])
+    app = Celery(
+        "labelstream",
+        broker=broker_url,
+        include=["worker.task"],
+        # By name: a producer that sends messages needs none of it.
+        task_cls="worker.quiet_requests:QuietTask",
+    )
     app.conf.update(
         # Threads around one engine thread: CUDA cannot be used after a fork, and the model is
         # loaded once a process.

@@ -15,6 +15,7 @@ from db.errors import LabelstreamError, UsageError, one_line
 from db.ledger.jobs import ledger_id
 from db.ledger.sweeping import Sweeper, SweeperThread
 from db.ledger.workers import WorkerRecord, forget_worker, record_worker
+from db.processes import own_name
 from db.settings import Settings, check_addresses, get_settings
 from db.store import Store, open_store
 from worker.choosing import VersionChooser, VersionWatcher
@@ -26,6 +27,8 @@ from worker.outbox import CeleryOutbox
 from worker.preparing import make_ready
 from worker.refusals import Refusals
 from worker.serving import Loader
+from worker.submissions import Submissions
+from worker.task_jobs import TaskJobs
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +54,9 @@ class Runtime:
         self._watcher = VersionWatcher(self._chooser)
         self._keeper = LeaseKeeper(store, lambda: self.engine.progress)
         self.labeler = ChunkLabeler(store, ledger, self.engine, self._chooser, self._keeper, name)
+        self.submissions = Submissions(
+            store, ledger, TaskJobs(store, name, own_name()), queues, settings.model
+        )
         self._sweeper = SweeperThread(Sweeper(store, CeleryOutbox(app, ledger), holder=name))
         self._leaving = threading.Event()
         self._presence = threading.Thread(target=self._show_presence, name="presence", daemon=True)
@@ -61,6 +67,7 @@ class Runtime:
         self._chooser.begin(model)
         self._keeper.start()
         self._watcher.start()
+        self.submissions.start()
 
     def show(self) -> None:
         """Tell the ledger that this worker is ready, and begin to sweep."""
@@ -70,10 +77,12 @@ class Runtime:
     def drain(self) -> None:
         """Begin nothing more."""
         self.labeler.drain()
+        self.submissions.drain()
 
     def stop(self) -> None:
         """End the threads; the chunks are closed or handed back by now."""
         self._leaving.set()
+        self.submissions.stop()
         self._sweeper.stop()
         self._watcher.stop()
         self._keeper.stop()

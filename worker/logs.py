@@ -23,7 +23,29 @@ _QUIET = (
     # Our own line for a chunk says more than the two of Celery.
     "celery.app.trace",
     "celery.worker.strategy",
+    # At DEBUG it tells the arguments of every task.
+    "celery.pool",
 )
+
+#: How Celery begins to tell of a message that it cannot use, which it then shows, and our words.
+_SHOWS_A_MESSAGE = {
+    "Received unregistered task": "a task that this worker does not have",
+    "Received and deleted unknown message": "a message that is no task",
+    "Received invalid task message": "a task whose message is malformed",
+    "Can't decode message body": "a message that is not JSON",
+}
+
+
+class WithoutMessages(logging.Filter):
+    """Withholds what a message holds that Celery cannot use: another client's text, perhaps."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let every record through, those that show a message in words of ours."""
+        for beginning, what in _SHOWS_A_MESSAGE.items():
+            if str(record.msg).startswith(beginning):
+                record.msg, record.args = "refused: %s", (what,)
+                record.exc_info = record.exc_text = None
+        return True
 
 
 class JsonFormatter(logging.Formatter):
@@ -50,6 +72,7 @@ def set_up_logging(settings: Settings) -> None:
         handler.setFormatter(JsonFormatter())
     else:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.addFilter(WithoutMessages())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.log_level)

@@ -1,5 +1,6 @@
 """What a producer does to its job: every step begins by proving that the job is still its own."""
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -41,8 +42,8 @@ class JobLost(JobFailed):
 class JobWriter:
     """Adds chunks to one job, under the token that `production` holds.
 
-    Every method tries again while the database is away, and tells `on_trouble` once, in one line;
-    each raises `JobLost` when the job is no longer ours.
+    Every method tries again while the database is away, unless `give_up` is set, and tells
+    `on_trouble` once, in one line; each raises `JobLost` when the job is no longer ours.
     """
 
     def __init__(
@@ -51,10 +52,12 @@ class JobWriter:
         production: Production,
         queue: str,
         on_trouble: Callable[[str], None] | None = None,
+        give_up: threading.Event | None = None,
     ) -> None:
         self._store = store
         self._queue = queue
         self._on_trouble = on_trouble
+        self._give_up = give_up
         self.job = production.job
         self._token = production.token
 
@@ -247,7 +250,9 @@ class JobWriter:
         self._retrying(write)
 
     def _retrying(self, transaction: Callable[[], Result]) -> Result:
-        return self._store.retrying(transaction, on_first_failure=self._on_trouble)
+        return self._store.retrying(
+            transaction, on_first_failure=self._on_trouble, give_up=self._give_up
+        )
 
     def _step(self, connection: Connection, **values: Any) -> int:
         """Renew the lease and set `values` if the token still holds; return `next_chunk`."""
@@ -258,8 +263,13 @@ class JobWriter:
             .returning(Job.next_chunk)
         )
         if next_chunk is None:
-            state = connection.scalar(select(Job.state).where(Job.id == self.job))
-            why = "another producer has it" if state == "running" else f"it is {state}"
+            query = select(Job.state, Job.producer_token).where(Job.id == self.job)
+            job = connection.execute(query).one()
+            why = "another producer has it"
+            if job.state != "running":
+                why = f"it is {job.state}"
+            elif job.producer_token is None:
+                why = "its producer gave no sign for too long, so it is being ended"
             raise JobLost(f"job {self.job} is no longer ours: {why}; nothing was lost")
         return int(next_chunk)
 
