@@ -192,6 +192,24 @@ def relabel(
     _tell(outcome, as_json=as_json)
 
 
+@app.command()
+def resume(
+    job: Annotated[int, typer.Argument(min=1, help="A job whose producer died or was stopped.")],
+    wait: Wait = None,
+    as_json: Json = False,
+) -> None:
+    """Go on with JOB where it stopped, by its own options; what is done is not read again."""
+    from db.settings import get_settings
+    from producer.resuming import resume as run_resume
+    from producer.screen import Screen
+
+    settings = get_settings()
+    with Screen() as screen:
+        waits = _waits(wait, embedded=settings.embedded)
+        outcome = run_resume(job, settings, screen, wait=waits)
+    _tell(outcome, as_json=as_json)
+
+
 add_commands(app)
 
 

@@ -60,7 +60,7 @@ class FollowedFile:
     def new_job(self, reference: ModelRef) -> NewJob:
         """Return the job for it, known again by the path and how it is read, whatever it holds."""
         request = self._request
-        options = job_options(request, request.read)
+        options = job_options(request, request.read, [self._path])
         content = reading_identity(["follow", self._name], request.read, request, str(reference))
         identity = content
         if request.job_key is not None:

@@ -1,19 +1,20 @@
 """`producer ingest`: from files to a job that ends."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import Any
 
 from db.defaults import STARTER_MODEL
-from db.errors import JobFailed
+from db.errors import JobFailed, hide_password
 from db.ledger.jobs import JobRecord, NewJob
 from db.registry.names import ModelRef, parse_ref
 from db.registry.versions import list_versions, resolve
+from db.row_rules import unstorable
 from db.settings import Settings
 from db.store import Store
-from producer.beginning import CONTENT, Beginning, begin_job
+from producer.beginning import CONTENT, SOURCES, Beginning, begin_job
 from producer.chunking import chunked, placed
 from producer.identity import content_identity, job_identity, source_identity
 from producer.outcome import Outcome, finish
@@ -59,7 +60,9 @@ def ingest(request: IngestRequest, settings: Settings, screen: Screen) -> Outcom
             screen.say(note)
         check_model(services.store, reference)
         new = _new_job(request, sources, reader.options, reference)
-        beginning = begin_job(services.store, new, again=request.again, say=screen.say)
+        beginning = begin_job(
+            services.store, new, again=request.again, say=screen.say, resumes=request.resumes
+        )
         if beginning.production is None:
             screen.say(done_already(beginning.job, new))
             return finish(services.store, beginning.job, wait=True)
@@ -131,7 +134,7 @@ def _new_job(
     reference: ModelRef,
 ) -> NewJob:
     names = [source.name for source in sources]
-    options = job_options(request, columns)
+    options = job_options(request, columns, [source.url for source in sources])
     if request.job_key is not None:
         options[CONTENT] = content_identity(sources, columns, request, str(reference))
     return NewJob(
@@ -148,13 +151,26 @@ def _new_job(
     )
 
 
-def job_options(request: IngestRequest, columns: ReadOptions) -> dict[str, Any]:
-    """Return what a job remembers of how it was asked for; `columns` are those that are read."""
+def job_options(
+    request: IngestRequest, columns: ReadOptions, sources: Sequence[str]
+) -> dict[str, Any]:
+    """Return what a job remembers of how it was asked for; `columns` are those that are read.
+
+    `sources` are what opens them again. Where one holds credentials, none is kept.
+    """
     return {
         **asdict(replace(columns, keep_columns=tuple(columns.keep_columns))),
         "keep_columns": list(columns.keep_columns),
         "chunk_rows": request.chunk_rows,
         "max_queued": request.max_queued,
+        "max_wait": request.max_wait,
         "max_rejects": request.max_rejects,
         "job_key": request.job_key,
+        "id_scope": request.id_scope,
+        SOURCES: list(sources) if all(map(_may_be_kept, sources)) else None,
     }
+
+
+def _may_be_kept(source: str) -> bool:
+    # A path may have bytes that are no text, which the database cannot hold.
+    return hide_password(source) == source and unstorable(source) is None

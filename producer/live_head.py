@@ -42,8 +42,10 @@ class LiveHead:
     notes: tuple[str, ...]
 
     def options(self, wanted: ReadOptions) -> ReadOptions:
-        """Return `wanted` with the columns that are read, guessed or given."""
-        return replace(wanted, text_column=self.columns.text, id_column=self.columns.id)
+        """Return `wanted` with the format and the columns that are read, guessed or given."""
+        columns = self.columns
+        name = self.head.format.name
+        return replace(wanted, format=name, text_column=columns.text, id_column=columns.id)
 
 
 class Prelude:

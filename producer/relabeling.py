@@ -91,6 +91,7 @@ def relabel(
     queue: str,
     wait: bool,
     again: bool,
+    resumes: int | None = None,
 ) -> Outcome:
     """Label the texts of a finished job anew, in a new job with that one as its parent.
 
@@ -114,7 +115,7 @@ def relabel(
             position={"file": 0, "offset": 0, "line": 0, "row": 0},
             parent_job=parent.id,
         )
-        beginning = begin_job(services.store, new, again=again, say=screen.say)
+        beginning = begin_job(services.store, new, again=again, say=screen.say, resumes=resumes)
         if beginning.production is None:
             screen.say(f"job {beginning.job.id} has relabelled these texts already")
             return finish(services.store, beginning.job, wait=True)

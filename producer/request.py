@@ -26,5 +26,7 @@ class IngestRequest:
     dry_run: bool = False
     #: Read one growing file on and on.
     follow: bool = False
+    #: The job that is to go on; None: the one that fits, or a new one.
+    resumes: int | None = None
     #: Seconds after its first row at which a chunk of a stream is closed.
     max_wait: float = MAX_WAIT_SECONDS

@@ -19,6 +19,7 @@ from rich.text import Text
 
 from db.ledger.rates import Flow
 from db.ledger.totals import JobTotals
+from producer.stream_status import flow_words
 
 #: Seconds between two lines of progress where stderr is no terminal.
 _LINE_SECONDS = 10.0
@@ -86,7 +87,7 @@ class Screen(AbstractContextManager["Screen"]):
         """Show how a job flows whose source has no end; elsewhere than at a terminal, its changes."""
         if self._quiet:
             return
-        words = stream_words(totals, flows)
+        words = flow_words(totals, flows)
         if self.shows_progress:
             self._show_bar(totals.rows, None, words, mix, ends=False)
             return
@@ -140,15 +141,6 @@ class Screen(AbstractContextManager["Screen"]):
             completed=finished,
             description=f"{words}  {shares}",
         )
-
-
-def stream_words(totals: JobTotals, flows: Flow) -> str:
-    """Return the counts and the speed of a source that has no end, in one line."""
-    return (
-        f"{totals.rows:,} rows in, {totals.labeled:,} labelled, {totals.rejected:,} rejected, "
-        f"{totals.waiting:,} waiting, lag {flows.lag_seconds:,.1f} s, "
-        f"{flows.rows_per_second:,.1f} rows/s"
-    )
 
 
 def _expected_rows(totals: JobTotals, read: tuple[int, int | None]) -> int | None:

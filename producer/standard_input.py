@@ -79,7 +79,7 @@ class StandardInput:
         request, opened = self._request, self._known
         key = request.job_key
         columns = opened.options(request.read)
-        options = job_options(request, columns)
+        options = job_options(request, columns, request.sources)
         name = secrets.token_hex(8) if key is None else key
         if key is not None:
             options[CONTENT] = reading_identity(["stdin"], columns, request, str(reference))

@@ -4,10 +4,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from db.ledger.jobs import JobRecord, get_job, list_jobs
+from db.ledger.rates import Flow, StreamTotals, flow, running_streams
 from db.ledger.totals import JobTotals, job_totals
 from db.ledger.workers import WorkerRecord, living_workers
 from db.store import Store
-from producer.beginning import CONTENT
+from producer.beginning import CONTENT, SOURCES
+from producer.stream_status import flow_json, flow_words, stream_json, streams_table
 from producer.summary import (
     JobSummary,
     database_name,
@@ -52,6 +54,7 @@ class JobLine:
             "source": self.job.source,
             "model": self.job.model_ref,
             "state": self.job.state,
+            "stream": self.job.stream,
             "rows": self.totals.rows,
             "labeled": self.totals.labeled,
             "rejected": self.totals.rejected,
@@ -68,6 +71,8 @@ class Overview:
     """The newest jobs of a database, and the workers that serve it."""
 
     jobs: tuple[JobLine, ...]
+    #: Sources without an end that are read now, all their jobs added up.
+    streams: tuple[StreamTotals, ...]
     workers: tuple[WorkerRecord, ...]
     database: str
 
@@ -75,6 +80,7 @@ class Overview:
         """Return the object of `status --json`."""
         return {
             "jobs": [line.to_json() for line in self.jobs],
+            "streams": [stream_json(stream) for stream in self.streams],
             "workers": [
                 {
                     "name": worker.name,
@@ -96,6 +102,8 @@ class JobDetails:
     summary: JobSummary
     job: JobRecord
     totals: JobTotals
+    #: How it flows, if its source has no end.
+    flow: Flow | None
 
     def to_json(self) -> dict[str, Any]:
         """Return the object of `status JOB --json`: the summary's keys, then the others."""
@@ -103,6 +111,8 @@ class JobDetails:
         return {
             **self.summary.to_json(),
             "source": job.source,
+            "stream": job.stream,
+            **(flow_json(self.flow) if self.flow is not None else {}),
             "options": dict(job.options),
             "model_asked_for": job.model_ref,
             "queue": job.queue,
@@ -127,7 +137,8 @@ class JobDetails:
 def overview(store: Store, jobs: int = JOBS_SHOWN) -> Overview:
     """Return the newest jobs and the workers alive."""
     lines = tuple(JobLine(job, job_totals(store, job.id)) for job in list_jobs(store, jobs))
-    return Overview(lines, tuple(living_workers(store)), database_name(store))
+    streams = tuple(running_streams(store))
+    return Overview(lines, streams, tuple(living_workers(store)), database_name(store))
 
 
 def details(store: Store, job_id: int) -> JobDetails:
@@ -135,7 +146,10 @@ def details(store: Store, job_id: int) -> JobDetails:
 
     Raises `UsageError` if there is no such job.
     """
-    return JobDetails(summarise(store, job_id), get_job(store, job_id), job_totals(store, job_id))
+    summary = summarise(store, job_id)
+    job = get_job(store, job_id)
+    flows = flow(store, job_id) if job.stream is not None else None
+    return JobDetails(summary, job, job_totals(store, job_id), flows)
 
 
 def render_overview(found: Overview) -> "RenderableType":
@@ -144,6 +158,8 @@ def render_overview(found: Overview) -> "RenderableType":
     from rich.text import Text
 
     parts: list[RenderableType] = [Text(f"database {found.database}", style="dim")]
+    if found.streams:
+        parts.append(streams_table(found.streams))
     parts.append(_jobs(found.jobs) if found.jobs else Text("no jobs yet; producer ingest FILE"))
     parts.append(_workers(found.workers) if found.workers else Text("no worker is alive"))
     return Group(*parts)
@@ -170,7 +186,7 @@ def render_details(found: JobDetails) -> "RenderableType":
     facts += [
         (name.replace("_", "-"), _option(value))
         for name, value in sorted(job.options.items())
-        if value not in (None, [], False) and name != CONTENT
+        if value not in (None, [], False) and name not in (CONTENT, SOURCES)
     ]
     if not job.store_text:
         facts.append(("texts", "not stored (--no-store-text)"))
@@ -179,6 +195,8 @@ def render_details(found: JobDetails) -> "RenderableType":
     if job.state == "running":
         reading = _reading(job)
         facts.append(("source is", f"{reading}; {totals.open_chunks:,} chunks are open"))
+    if found.flow is not None and job.state == "running":
+        facts.append(("flow", flow_words(totals, found.flow)))
     if job.source_error:
         facts.append(("source error", job.source_error))
     for name, value in facts:
@@ -231,7 +249,12 @@ def _reading(job: JobRecord) -> str:
     if job.source_exhausted:
         return "read to its end"
     if job.producer_lease_until is None:
-        return "read by nobody: it was interrupted, and the same command goes on with it"
+        if not job.continues:
+            return "read by nobody any more: it ends with the rows that it has"
+        return (
+            "read by nobody: it was interrupted, and the same command goes on with it, as does "
+            f"producer resume {job.id}"
+        )
     return f"read by {job.producer}"
 
 

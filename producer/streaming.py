@@ -38,7 +38,9 @@ def ingest_stream(
             if not is_open:
                 source.open(screen.say, None)
             new = source.new_job(reference)
-            beginning = begin_job(services.store, new, again=request.again, say=screen.say)
+            beginning = begin_job(
+                services.store, new, again=request.again, say=screen.say, resumes=request.resumes
+            )
             if beginning.production is None:
                 screen.say(done_already(beginning.job, new))
                 return finish(services.store, beginning.job, wait=True)

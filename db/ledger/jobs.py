@@ -150,6 +150,25 @@ def take_over(
     return Production(job_id, token) if taken else None
 
 
+def supersede(store: Store, production: Production) -> None:
+    """Let a job end with the rows that it has, and give its identity free for a new one."""
+    with store.write() as connection:
+        connection.execute(
+            update(Job)
+            .where(
+                Job.id == production.job,
+                Job.producer_token == production.token,
+                Job.state == "running",
+            )
+            .values(
+                identity=Job.identity + f" of job {production.job}",
+                source_exhausted=True,
+                producer_token=None,
+                producer_lease_until=None,
+            )
+        )
+
+
 def find_job(store: Store, identity: str) -> JobRecord | None:
     """Return the job that answers for `identity`: the running one, else the newest."""
     running_first = case((Job.state == "running", 0), else_=1)

@@ -138,7 +138,7 @@ def test_status_lists_the_newest_jobs_first_and_no_dry_run(store: Store, command
     found = json.loads(command("status", "--json").out)
     shown = command("status").out
 
-    assert list(found) == ["jobs", "workers", "database"]
+    assert list(found) == ["jobs", "streams", "workers", "database"]
     assert [job["job"] for job in found["jobs"]] == [second.id, first.id]
     assert [job["state"] for job in found["jobs"]] == ["running", "done"]
     assert [job["rows"] for job in found["jobs"]] == [10, 2]
