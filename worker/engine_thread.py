@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -181,6 +181,13 @@ class EngineThread:
                     future.cancel()
                     return True
         return future.cancelled()
+
+    def guarding(self, seconds: float) -> AbstractContextManager[None]:
+        """End the process if the block, native code of the calling thread, takes `seconds`.
+
+        Never where micro-batches have no limit either.
+        """
+        return self._watchdog.guarding(seconds)
 
     @property
     def pending_rows(self) -> int:

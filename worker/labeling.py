@@ -5,7 +5,6 @@ import threading
 import time
 from concurrent.futures import CancelledError
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from contextlib import AbstractContextManager
 
 from db.defaults import TOKENISE_LIMIT_SECONDS, WRITE_LIMIT_SECONDS
 from db.errors import LabelstreamError, one_line
@@ -18,7 +17,7 @@ from db.text import escaped_raw, text_hash
 from worker.choosing import UNAVAILABLE, VersionChooser
 from worker.encoder import EncodedRows
 from worker.engine_thread import Binding, ChunkLogits, EngineThread
-from worker.gate import Gate
+from worker.gate import Gate, GateClosed
 from worker.keeper import Hold, LeaseKeeper
 from worker.messages import ChunkMessage
 from worker.predictions import predict
@@ -62,6 +61,8 @@ class ChunkLabeler:
     def drain(self) -> None:
         """Begin nothing more; chunks that have not begun to be computed are handed back."""
         self._draining.set()
+        # Who waits there holds no chunk yet.
+        self._gate.close()
 
     def label(self, message: ChunkMessage) -> bool:
         """Label the chunk that `message` names, if it is to be had.
@@ -119,22 +120,26 @@ class ChunkLabeler:
                 log.error("job %s failed: %s", job.id, reason)
 
     def _run_claimed(self, state: ChunkState, number: int, binding: Binding) -> bool:
-        inside: AbstractContextManager[None] = (
-            self._gate.alone() if state.suspect else self._gate.together()
-        )
-        with inside:
-            held = self._store.retrying(
-                lambda: claim(self._store, state.job, number, self._worker, alone=state.suspect)
-            )
-            if held is None:
-                return True
-            with self._keeper.holding(held) as hold:
-                return self._run_held(held, hold, binding)
+        try:
+            with self._gate.alone() if state.suspect else self._gate.together():
+                held = self._store.retrying(
+                    lambda: claim(self._store, state.job, number, self._worker, alone=state.suspect)
+                )
+                if held is None:
+                    return True
+                with self._keeper.holding(held) as hold:
+                    return self._run_held(held, hold, binding)
+        except GateClosed:
+            return False
 
     def _run_held(self, held: Claim, hold: Hold, binding: Binding) -> bool:
         started = time.monotonic()
         rows = unpack(held.payload)
-        with hold.step(TOKENISE_LIMIT_SECONDS):
+        # A tokeniser that hangs would keep its chunk, and the gate, for as long as the process lives.
+        with (
+            hold.step(TOKENISE_LIMIT_SECONDS),
+            self._engine.guarding(TOKENISE_LIMIT_SECONDS),
+        ):
             encoded = binding.encode(rows.texts)
         try:
             logits = self._compute(binding, encoded, hold)

@@ -2,8 +2,10 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 import pytest
 from sqlalchemy import text
@@ -16,10 +18,13 @@ from db.registry.names import DEFAULT_ALIAS
 from db.registry.versions import NewVersion, Version, add_version
 from db.store import Store
 from tests.cluster import wait_until
+from tests.db.at_once import at_once
 from tests.db.ledger_parts import add, begin, change, facts, held, value
 from tests.worker.made_engines import LABELS, Held, MadeEngine
 from worker.choosing import VersionChooser
+from worker.encoder import EncodedRows
 from worker.engine_thread import EngineThread
+from worker.engines.text_hash import BytesEncoder
 from worker.keeper import LeaseKeeper
 from worker.labeling import ChunkLabeler
 from worker.messages import ChunkMessage
@@ -32,10 +37,11 @@ class Worker:
 
     store: Store
     load: Callable[[Version], MadeEngine] = lambda _: MadeEngine()
+    limit: float | None = None
     loads: list[Version] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.engine = EngineThread(self._load, limit=None)
+        self.engine = EngineThread(self._load, limit=self.limit)
         self.keeper = LeaseKeeper(self.store, lambda: self.engine.progress)
         self.ledger = ledger_id(self.store)
         refusals = Refusals(self.store, "worker-1", pause=0.0)
@@ -86,8 +92,10 @@ def make_worker(store: Store) -> Iterator[Callable[..., Worker]]:
     add_version(store, new, who="test", alias=DEFAULT_ALIAS)
     made: list[Worker] = []
 
-    def make(load: Callable[[Version], MadeEngine] = lambda _: MadeEngine()) -> Worker:
-        made.append(Worker(store, load))
+    def make(
+        load: Callable[[Version], MadeEngine] = lambda _: MadeEngine(), limit: float | None = None
+    ) -> Worker:
+        made.append(Worker(store, load, limit))
         return made[-1]
 
     yield make
@@ -303,7 +311,7 @@ def test_a_suspect_chunk_runs_while_its_process_holds_no_other(
     first = worker.label_aside(job.job, other)
     assert engine.inside.wait(30)
     second = worker.label_aside(job.job, suspect)
-    wait_until(lambda: worker.labeler._gate._waiting_alone, 30, "the suspect waits to be alone")
+    wait_until(lambda: worker.labeler._gate.waiting == 1, 30, "the suspect waits to be alone")
     assert state(store, job, suspect) == "queued", "no lease runs while it waits"
     engine.go_on.set()
     first.join(30)
@@ -313,3 +321,69 @@ def test_a_suspect_chunk_runs_while_its_process_holds_no_other(
     alone = "SELECT claimed_alone FROM chunks WHERE number = :n"
     assert value(store, alone, n=suspect) in (1, True)
     assert value(store, alone, n=other) in (0, False)
+
+
+def test_a_worker_that_leaves_takes_no_suspect_chunk_along_from_the_gate(
+    store: Store, job: JobWriter, make_worker: Callable[..., Worker]
+) -> None:
+    engine = Held()
+    worker = make_worker(lambda _: MadeEngine(engine))
+    other, suspect, newcomer = (add(job, first, 3) for first in (1, 11, 21))
+    change(store, "UPDATE chunks SET suspect = :yes WHERE number = :n", yes=True, n=suspect)
+    inside = worker.label_aside(job.job, other)
+    assert engine.inside.wait(30)
+    gate = worker.labeler._gate
+    waiting = [worker.label_aside(job.job, suspect)]
+    wait_until(lambda: gate.waiting == 1, 30, "the suspect waits at the gate")
+    waiting.append(worker.label_aside(job.job, newcomer))
+    wait_until(lambda: gate.waiting == 2, 30, "so does who came after it")
+    worker.labeler.drain()
+    for thread in waiting:
+        thread.join(30)
+        assert thread.said is False, "its message goes back to the queue"
+    assert not inside.said, "the chunk inside is still being computed"
+    assert [state(store, job, chunk) for chunk in (suspect, newcomer)] == ["queued", "queued"]
+    assert value(store, "SELECT sum(claims) FROM chunks") == 1
+    engine.go_on.set()
+    inside.join(30)
+    assert state(store, job, other) == "done"
+
+
+def test_two_suspect_chunks_of_one_process_run_one_after_the_other(
+    store: Store, job: JobWriter, make_worker: Callable[..., Worker]
+) -> None:
+    held_then: list[int] = []
+
+    def look(texts: list[str]) -> None:
+        if {"text 1", "text 21"} & set(texts):
+            leased = value(store, "SELECT count(*) FROM chunks WHERE state = 'leased'")
+            held_then.append(leased)
+
+    worker = make_worker(lambda _: MadeEngine(look))
+    chunks = [add(job, first, 3) for first in (1, 11, 21, 31)]
+    for chunk in chunks[::2]:
+        change(store, "UPDATE chunks SET suspect = :yes WHERE number = :n", yes=True, n=chunk)
+    labels = [partial(worker.label, job.job, chunk) for chunk in chunks]
+    assert at_once(labels) == [True] * 4
+    assert [state(store, job, chunk) for chunk in chunks] == ["done"] * 4
+    assert held_then == [1, 1], "each suspect is the only chunk of its process"
+    assert value(store, "SELECT count(*) FROM labeled_texts") == 12
+
+
+def test_tokenising_has_a_limit_too(
+    store: Store, job: JobWriter, make_worker: Callable[..., Worker]
+) -> None:
+    left: list[float] = []
+
+    class Looking(BytesEncoder):
+        def encode(self, texts: list[str]) -> EncodedRows:
+            left.extend(
+                end - time.monotonic() for end in worker.engine._watchdog._deadlines.values()
+            )
+            return super().encode(texts)
+
+    engine = MadeEngine()
+    engine.encoder = Looking()
+    worker = make_worker(lambda _: engine, limit=5.0)
+    assert worker.label(job.job, add(job, 1, 3))
+    assert [seconds > 5 for seconds in left] == [True], "and it is not that of a micro-batch"

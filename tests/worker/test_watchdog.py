@@ -11,8 +11,8 @@ from worker.watchdog import Watchdog
 
 watchdog = Watchdog(1.0)
 
-def hang():
-    with watchdog.guarding():
+def hang(seconds=None):
+    with watchdog.guarding(seconds):
         time.sleep(60)
 
 def work():
@@ -44,6 +44,19 @@ def test_a_call_that_began_later_has_its_own_time() -> None:
         "threading.Event().wait(30)"
     )
     assert done.returncode == 1
+    assert "in hang" in done.stderr
+
+
+def test_a_call_with_a_time_of_its_own_has_that() -> None:
+    done = run(
+        "threading.Thread(target=hang, args=(300,), daemon=True).start()\n"
+        "for _ in range(3):\n    work()\n"
+        "time.sleep(1.5)\n"
+        "print('still here', flush=True)\n"
+        "with watchdog.guarding(200):\n"
+        "    hang(0.2)"
+    )
+    assert (done.returncode, done.stdout) == (1, "still here\n")
     assert "in hang" in done.stderr
 
 
