@@ -2,6 +2,7 @@
 
 import logging
 import os
+import secrets
 import sys
 import threading
 import time
@@ -12,6 +13,7 @@ from celery.signals import worker_ready, worker_shutdown, worker_shutting_down
 
 from db.defaults import RENEW_SECONDS
 from db.errors import LabelstreamError, UsageError, one_line
+from db.ledger.expiring import expire_gone
 from db.ledger.jobs import ledger_id
 from db.ledger.sweeping import Sweeper, SweeperThread
 from db.ledger.workers import WorkerRecord, forget_worker, record_worker
@@ -19,6 +21,7 @@ from db.processes import own_name
 from db.settings import Settings, check_addresses, get_settings
 from db.store import Store, open_store
 from worker.choosing import VersionChooser, VersionWatcher
+from worker.embedded.readiness import tell_ready
 from worker.engine_thread import EngineThread
 from worker.keeper import LeaseKeeper
 from worker.labeling import ChunkLabeler
@@ -48,7 +51,10 @@ class Runtime:
         ledger = ledger_id(store)
         loader = Loader(store, settings)
         self.engine = EngineThread(
-            loader.load, max_loaded=settings.max_loaded, warm_up=WARM_UP_TEXTS
+            loader.load,
+            limit=settings.micro_batch_limit,
+            max_loaded=settings.max_loaded,
+            warm_up=WARM_UP_TEXTS,
         )
         self._chooser = VersionChooser(store, self.engine, Refusals(store, name))
         self._watcher = VersionWatcher(self._chooser)
@@ -57,12 +63,14 @@ class Runtime:
         self.submissions = Submissions(
             store, ledger, TaskJobs(store, name, own_name()), queues, settings.model
         )
-        self._sweeper = SweeperThread(Sweeper(store, CeleryOutbox(app, ledger), holder=name))
+        self._sweeper = SweeperThread(Sweeper(store, CeleryOutbox(app, ledger), own_name()))
         self._leaving = threading.Event()
         self._presence = threading.Thread(target=self._show_presence, name="presence", daemon=True)
 
     def start(self, model: str) -> None:
         """Load `model` and begin the threads."""
+        # What the worker before this one held when it died need not wait for the model to load.
+        self._store.retrying(lambda: expire_gone(self._store), on_first_failure=log.warning)
         self.engine.start()
         self._chooser.begin(model)
         self._keeper.start()
@@ -70,9 +78,12 @@ class Runtime:
         self.submissions.start()
 
     def show(self) -> None:
-        """Tell the ledger that this worker is ready, and begin to sweep."""
+        """Tell the ledger, then the supervisor, that this worker is ready; begin to sweep."""
+        # Before the first message is taken: the ledger knows which process it is that may hold it.
+        self._tell_presence()
         self._presence.start()
         self._sweeper.start()
+        tell_ready()
 
     def drain(self) -> None:
         """Begin nothing more."""
@@ -102,21 +113,23 @@ class Runtime:
         self._store.close()
 
     def _show_presence(self) -> None:
-        while True:
-            engine = self.engine.newest_engine()
-            record = WorkerRecord(
-                self._name,
-                [str(version) for version in self.engine.loaded()],
-                engine.name if engine else "",
-                engine.device if engine else "",
-                self._queues,
-            )
-            try:
-                record_worker(self._store, record)
-            except Exception as error:  # noqa: BLE001  (the next sign of life is seconds away)
-                log.debug("could not show presence: %s", type(error).__name__)
-            if self._leaving.wait(RENEW_SECONDS):
-                return
+        while not self._leaving.wait(RENEW_SECONDS):
+            self._tell_presence()
+
+    def _tell_presence(self) -> None:
+        engine = self.engine.newest_engine()
+        record = WorkerRecord(
+            self._name,
+            [str(version) for version in self.engine.loaded()],
+            engine.name if engine else "",
+            engine.device if engine else "",
+            self._queues,
+            own_name(),
+        )
+        try:
+            record_worker(self._store, record)
+        except Exception as error:  # noqa: BLE001  (the next sign of life is seconds away)
+            log.debug("could not show presence: %s", type(error).__name__)
 
 
 _runtime: Runtime | None = None
@@ -156,7 +169,8 @@ def _make_runtime(settings: Settings, sender: Any) -> Runtime:
     check_addresses(settings)
     store = open_store(settings)
     make_ready(store, settings)
-    name = f"{sender.hostname}/{os.getpid()}"
+    # Two containers may have a host name and a pid in common; chunks name their worker by this.
+    name = f"{sender.hostname}/{secrets.token_hex(3)}/{os.getpid()}"
     queues = sorted(app.amqp.queues.consume_from) or [app.conf.task_default_queue]
     return Runtime(settings, store, app, name, queues)
 

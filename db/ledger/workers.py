@@ -27,8 +27,8 @@ class WorkerRecord:
     process: str | None = None
 
 
-def record_worker(store: Store, worker: WorkerRecord, *, ready: bool = True) -> None:
-    """Tell who `worker` is, and, unless it is not `ready` yet, that it is alive and serves."""
+def record_worker(store: Store, worker: WorkerRecord) -> None:
+    """Tell who `worker` is, and that it is alive and ready."""
     upsert = postgresql.insert if store.dialect == "postgresql" else sqlite.insert
     values = {
         "model_versions": list(worker.model_versions),
@@ -36,12 +36,14 @@ def record_worker(store: Store, worker: WorkerRecord, *, ready: bool = True) -> 
         "device": worker.device,
         "queues": list(worker.queues),
         "process": worker.process,
-        # One that is not ready was last seen too long ago to count as living.
-        "seen_at": db_now() if ready else db_now(-WORKER_GONE_SECONDS),
     }
     statement = upsert(Worker).values(name=worker.name, **values)
     with store.write() as connection:
-        connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_=values))
+        connection.execute(
+            statement.on_conflict_do_update(
+                index_elements=["name"], set_={**values, "seen_at": db_now()}
+            )
+        )
 
 
 def forget_worker(store: Store, name: str) -> None:

@@ -139,14 +139,6 @@ def test_the_duty_of_a_process_that_is_gone_is_not_waited_for(
     assert Sweeper(store, ListOutbox(), own_name()).sweep() is None, "who is stopped may come back"
 
 
-def test_a_worker_that_is_not_ready_is_known_and_does_not_count_as_living(store: Store) -> None:
-    record_worker(store, record("starting", own_name()), ready=False)
-    assert value(store, "SELECT process FROM workers") == own_name()
-    assert living_workers(store) == []
-    record_worker(store, record("starting", own_name()))
-    assert living_workers(store) == [record("starting", own_name())]
-
-
 def test_workers_that_nobody_has_seen_for_a_day_are_forgotten(store: Store) -> None:
     for name in ("long gone", "lately"):
         record_worker(store, record(name, None))

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,7 @@ from worker.embedded import child
 from worker.embedded.child import Child, last_log_line
 from worker.embedded.environment import absolute_url
 from worker.embedded.locks import FileLock
+from worker.embedded.readiness import Readiness, tell_ready
 from worker.embedded.redis_server import find_redis
 from worker.embedded.runtime_folder import make_runtime_folder, remove_runtime_folder
 
@@ -175,6 +177,57 @@ def test_the_pauses_of_a_child_that_keeps_dying_grow_to_their_limit(
         wait_for(partial(has_died, times), "it died")
     assert pauses == [0.02, 0.04, 0.08, 0.08]
     assert (dying.record.status, dying.record.last_line) == (1, "bad luck")
+
+
+def test_a_child_that_was_ready_is_started_again_after_the_shortest_pause(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(child, "FIRST_PAUSE_SECONDS", 0.02)
+    monkeypatch.setattr(child, "LONGEST_PAUSE_SECONDS", 0.08)
+    readiness = Readiness(tmp_path / "ready.sock")
+    # Every second time it dies before it is ready.
+    code = (
+        "import os; from worker.embedded.readiness import tell_ready\n"
+        "try:\n    os.mkdir('odd')\nexcept OSError:\n    os.rmdir('odd')\n"
+        "else:\n    tell_ready()\n"
+    )
+    dying = Child(
+        [sys.executable, "-c", code], tmp_path / "x.log", environment=readiness.environment
+    )
+
+    def has_died(times: int) -> bool:
+        dying.ready = readiness.heard() or dying.ready
+        dying.tend()
+        return dying.record.deaths == times
+
+    pauses = []
+    for times in range(1, 7):
+        wait_for(partial(has_died, times), "it died")
+        pauses.append(dying.pause)
+    readiness.close()
+    # What the next death, if it comes too early, will have to wait.
+    assert pauses == [0.04, 0.08, 0.04, 0.08, 0.04, 0.08]
+
+
+def test_nobody_listens_and_the_worker_starts_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for address in ("", str(tmp_path / "nobody.sock"), "@labelstream-nobody"):
+        monkeypatch.setenv("NOTIFY_SOCKET", address)
+        tell_ready()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="such names are Linux's own")
+def test_a_supervisor_may_listen_under_a_name_in_no_file_system(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    name = f"labelstream-{os.getpid()}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind("\0" + name)
+        systemd.settimeout(20)
+        monkeypatch.setenv("NOTIFY_SOCKET", "@" + name)
+        tell_ready()
+        assert systemd.recv(100) == b"READY=1"
 
 
 def test_a_program_that_is_not_there_is_a_death_with_a_reason(tmp_path: Path) -> None:

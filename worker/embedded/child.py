@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,7 +16,8 @@ from worker.embedded.run_record import ChildRecord
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 10.0
 
-#: Seconds that a child must have lived for the pauses to begin anew.
+#: Seconds that a child which never told that it was ready must have lived for the pauses to begin
+#: anew.
 HEALTHY_SECONDS = 60.0
 
 #: Bytes at which a log is put aside (as `….log.1`, over the one before).
@@ -29,16 +30,26 @@ _TAIL_BYTES = 4096
 class Child:
     """One supervised process."""
 
-    def __init__(self, command: Sequence[str], log: Path, stdin: str = "") -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        log: Path,
+        stdin: str = "",
+        *,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self._command = list(command)
         self._log = log
         self._stdin = stdin
+        self._environment = environment or {}
         self._process: subprocess.Popen[bytes] | None = None
         self._started_at = 0.0
         self._next_start = 0.0
         #: Seconds before the next start, should the process die.
         self.pause = FIRST_PAUSE_SECONDS
         self._log_begin = 0
+        #: It has told that it could be started: then its death is another's fault, a row's perhaps.
+        self.ready = False
         self.record = ChildRecord()
 
     def tend(self) -> bool:
@@ -78,6 +89,7 @@ class Child:
     def _start(self, now: float) -> None:
         self.bound_log()
         self._started_at = now
+        self.ready = False
         try:
             with self._log.open("ab") as output:
                 self._log_begin = output.tell()
@@ -87,6 +99,7 @@ class Child:
                     stdout=output,
                     stderr=subprocess.STDOUT,
                     cwd=self._log.parent,
+                    env={**os.environ, **self._environment},
                     preexec_fn=dying_with_this_process(),
                 )
         except (OSError, subprocess.SubprocessError) as error:
@@ -100,7 +113,7 @@ class Child:
         self.record = ChildRecord(who, before.deaths, before.status, before.last_line)
 
     def _died(self, status: int, now: float, last_line: str | None = None) -> None:
-        if now - self._started_at > HEALTHY_SECONDS:
+        if self.ready or now - self._started_at > HEALTHY_SECONDS:
             self.pause = FIRST_PAUSE_SECONDS
         self._process = None
         self._next_start = now + self.pause

@@ -17,8 +17,10 @@ from db.processes import ProcessId
 from worker.embedded.child import Child
 from worker.embedded.locks import FileLock
 from worker.embedded.plan import WORKER_GRACE_SECONDS, Plan
+from worker.embedded.readiness import Readiness
 from worker.embedded.redis_server import answers, redis_config
 from worker.embedded.run_record import HomeFiles, RunRecord
+from worker.embedded.runtime_folder import ready_socket
 
 #: Seconds between two looks at the children and at the members' lock.
 _LOOK_SECONDS = 0.2
@@ -49,7 +51,10 @@ class Keeper:
         self._run_lock = FileLock(files.run_lock)
         config = redis_config(record.socket)
         self._redis = Child([plan.redis, "-"], files.log("redis"), config)
-        self._worker = Child(plan.worker_command, files.log("worker"))
+        self._readiness = Readiness(ready_socket(record.socket))
+        self._worker = Child(
+            plan.worker_command, files.log("worker"), environment=self._readiness.environment
+        )
         self._worker_begun = False
         self._unwritten = True
         self._told_to_leave = False
@@ -74,6 +79,7 @@ class Keeper:
         # The worker begins when its broker answers, not before: it would wait a second to retry.
         self._worker_begun = self._worker_begun or answers(self._record.socket)
         if self._worker_begun:
+            self._worker.ready = self._readiness.heard() or self._worker.ready
             changed = self._worker.tend() or changed
         if changed:
             self._record = replace(
@@ -97,6 +103,7 @@ class Keeper:
     def _leave(self) -> None:
         self._worker.end(_HURRIED_GRACE_SECONDS if self._told_to_leave else WORKER_GRACE_SECONDS)
         self._redis.end(_REDIS_GRACE_SECONDS)
+        self._readiness.close()
         # Without the keeper's name: it shall not end itself.
         gone = replace(self._record, keeper=None)
         gone.remove(self._files.record)

@@ -10,6 +10,9 @@ from db.errors import UsageError
 _PREFIX = "labelstream-"
 _SOCKET = "redis.sock"
 
+#: Where the keeper hears that its worker is ready; no longer than the other one's name.
+_READY_SOCKET = "ready.sock"
+
 #: Longest path of a socket in bytes; the kernels' limits are 104 (macOS) and 108 (Linux).
 LONGEST_SOCKET_PATH = 100
 
@@ -36,12 +39,18 @@ def make_runtime_folder(before: Path | None) -> Path:
     )
 
 
+def ready_socket(socket_path: Path) -> Path:
+    """Return the path of the keeper's own socket beside that of Redis."""
+    return socket_path.with_name(_READY_SOCKET)
+
+
 def remove_runtime_folder(socket_path: Path) -> None:
-    """Remove the socket and its folder, if they are ours."""
+    """Remove the sockets and their folder, if they are ours."""
     if not _is_private(socket_path.parent):
         return
     try:
-        (socket_path.parent / _SOCKET).unlink(missing_ok=True)
+        for name in (_SOCKET, _READY_SOCKET):
+            (socket_path.parent / name).unlink(missing_ok=True)
         socket_path.parent.rmdir()
     except OSError:
         # Somebody put a file there; it is not ours to remove.
