@@ -29,6 +29,7 @@ def make_app(broker_url: str | None, settings: Settings) -> Celery:
         "labelstream",
         broker=broker_url,
         include=["worker.task"],
+        events="worker.events:Events",
         # By name: a producer that sends messages needs none of it.
         task_cls="worker.quiet_requests:QuietTask",
     )
