@@ -5,7 +5,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -83,6 +83,7 @@ class Store:
             )
             event.listen(engine, "connect", _prepare_sqlite)
             event.listen(engine, "begin", _begin_sqlite)
+            event.listen(engine, "invalidate", _roll_back_sqlite)
             return engine
         # Imported here: who uses SQLite needs no driver of PostgreSQL.
         from db.postgres import connect_args, watch_connections
@@ -215,3 +216,13 @@ def _begin_sqlite(connection: Connection) -> None:
     # A deferred transaction that reads and then writes fails at once when somebody wrote between.
     writes = connection.get_execution_options().get("labelstream_write", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _roll_back_sqlite(connection: sqlite3.Connection, *_: object) -> None:
+    """End the transaction of a connection that Ctrl-C struck, before it is closed.
+
+    A statement that gave a row and was left there keeps a closed connection, and with it the lock,
+    alive for as long as somebody handles the interrupt: everybody else would wait meanwhile.
+    """
+    with suppress(sqlite3.Error):
+        connection.rollback()
