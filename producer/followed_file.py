@@ -29,6 +29,8 @@ from producer.sources import storable
 class FollowedFile:
     """A file that somebody writes on; the same command goes on with it where it stopped."""
 
+    begins_again = False
+
     def __init__(self, request: IngestRequest, warn: Callable[[str], None]) -> None:
         self._request = request
         self._warn = warn
@@ -57,7 +59,7 @@ class FollowedFile:
             raise UsageError(f"{self._name} cannot be read: {error.strerror}") from None
         return True
 
-    def new_job(self, reference: ModelRef) -> NewJob:
+    def new_job(self, reference: ModelRef, _: Services) -> NewJob:
         """Return the job for it, known again by the path and how it is read, whatever it holds."""
         request = self._request
         options = job_options(request, request.read, [self._path])

@@ -8,10 +8,8 @@ from collections.abc import Sequence
 from urllib.parse import unquote, urlsplit
 
 from db.errors import UsageError, hide_password
+from producer.redis_address import is_stream
 from producer.source_file import SourceFile, is_url
-
-#: Schemes that name streams, which this version does not read.
-_STREAMS = ("redis", "rediss", "redis+socket", "unix")
 
 
 def resolve_sources(specs: Sequence[str]) -> list[SourceFile]:
@@ -19,7 +17,7 @@ def resolve_sources(specs: Sequence[str]) -> list[SourceFile]:
 
     Reads every local file once, for its SHA-256. Raises `UsageError` for a file that is missing,
     not readable, no file, or named twice, a glob that matches nothing, a URL that cannot be
-    reached, and for streams.
+    reached, and for a stream beside files.
     """
     sources: dict[str, SourceFile] = {}
     for spec in specs:
@@ -36,10 +34,12 @@ def _resolve(spec: str) -> list[SourceFile]:
     scheme = spec.split("://", 1)[0].lower() if is_url(spec) else ""
     if spec == "-":
         raise UsageError("standard input (-) is read alone; name no other source beside it")
-    if scheme in _STREAMS:
+    if is_stream(spec):
+        raise UsageError(f"{hide_password(spec)} is read alone; name no other source beside it")
+    if scheme == "redis+socket":
         raise UsageError(
-            f"{hide_password(spec)}: Redis streams are not supported by this version; "
-            "name a file or a URL"
+            f"{hide_password(spec)}: write a stream behind a socket like "
+            "unix:///path/to/socket?stream=NAME&group=NAME"
         )
     if scheme in ("file", "local"):
         spec, scheme = unquote(urlsplit(spec).path), ""

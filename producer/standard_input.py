@@ -42,6 +42,8 @@ _HEAD_BYTES = 1 << 16
 class StandardInput:
     """What is piped into the command; without a key of the user's own, each call is a job."""
 
+    begins_again = False
+
     def __init__(self, request: IngestRequest) -> None:
         if request.read.format == "parquet":
             raise UsageError(f"{NAME} cannot be read as Parquet; name a file")
@@ -74,7 +76,7 @@ class StandardInput:
                     say(note)
         return True
 
-    def new_job(self, reference: ModelRef) -> NewJob:
+    def new_job(self, reference: ModelRef, _: Services) -> NewJob:
         """Return the job for it; only one with a key can be continued, by the same input."""
         request, opened = self._request, self._known
         key = request.job_key

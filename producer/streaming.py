@@ -2,9 +2,10 @@
 
 from contextlib import closing
 
-from db.errors import JobFailed
+from db.errors import JobFailed, one_line
 from db.ledger.jobs import JobRecord, get_job
-from db.registry.names import parse_ref
+from db.ledger.producing import JobLost
+from db.registry.names import ModelRef, parse_ref
 from db.settings import Settings
 from producer.beginning import Beginning, begin_job
 from producer.draining import Drain, draining
@@ -37,26 +38,53 @@ def ingest_stream(
             check_model(services.store, reference)
             if not is_open:
                 source.open(screen.say, None)
-            new = source.new_job(reference)
-            beginning = begin_job(
-                services.store, new, again=request.again, say=screen.say, resumes=request.resumes
-            )
-            if beginning.production is None:
-                screen.say(done_already(beginning.job, new))
-                return finish(services.store, beginning.job, wait=True)
-            if beginning.continued:
-                row = beginning.job.position.get("row", 0)
-                screen.say(f"continuing job {beginning.job.id} after row {row:,}")
-            else:
-                screen.say(f"job {beginning.job.id}: {new.source} with {reference}")
             drain = Drain()
-            try:
-                _run(services, beginning, source, request, screen, drain)
-            except JobFailed as failed:
-                return Outcome(summarise(services.store, beginning.job.id), str(failed))
-            if drain.is_set():
-                screen.say(_how_to_go_on(get_job(services.store, beginning.job.id)))
-            return finish(services.store, beginning.job, wait=request.wait)
+            while True:
+                outcome = _enter(services, source, reference, request, screen, drain)
+                if outcome is not None:
+                    return outcome
+
+
+def _enter(
+    services: Services,
+    source: LiveSource,
+    reference: ModelRef,
+    request: IngestRequest,
+    screen: Screen,
+    drain: Drain,
+) -> Outcome | None:
+    """Enter rows into one job; None if it was lost, and the source goes on in another."""
+    store = services.store
+    new = source.new_job(reference, services)
+    beginning = begin_job(store, new, again=request.again, say=screen.say, resumes=request.resumes)
+    job = beginning.job
+    if beginning.production is None:
+        screen.say(done_already(job, new))
+        return finish(store, job, wait=True)
+    if beginning.continued:
+        screen.say(f"continuing job {job.id} after row {job.position.get('row', 0):,}")
+    else:
+        screen.say(f"job {job.id}: {new.source} with {reference}")
+    try:
+        _run(services, beginning, source, request, screen, drain)
+    except JobLost as lost:
+        if not _goes_on(services, source, job, drain):
+            return Outcome(summarise(store, job.id), str(lost))
+        screen.warn(f"{one_line(lost)}; going on in another job")
+        return None
+    except JobFailed as failed:
+        return Outcome(summarise(store, job.id), str(failed))
+    if drain.is_set():
+        screen.say(_how_to_go_on(get_job(store, job.id)))
+    return finish(store, job, wait=request.wait)
+
+
+def _goes_on(services: Services, source: LiveSource, job: JobRecord, drain: Drain) -> bool:
+    """Whether a producer that lives was only taken for dead: nobody ended its job on purpose."""
+    if not source.begins_again or drain.is_set():
+        return False
+    store = services.store
+    return store.retrying(lambda: get_job(store, job.id)).state in ("running", "done")
 
 
 def _run(

@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, delete, select, tuple_
+from sqlalchemy import Connection, delete, or_, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 
 from db.clock import db_now
 from db.defaults import TASK_NOTES_A_SWEEP, TASK_NOTES_SECONDS
-from db.schema import StreamEntry
+from db.schema import Job, StreamEntry
 from db.store import Store
 
 #: What stands for the source of every task that another client sends; their ids are unique.
@@ -85,6 +85,27 @@ def forget_before(connection: Connection, source: str, seconds: float) -> None:
             StreamEntry.source_identity == source, StreamEntry.entered_at < db_now(-seconds)
         )
     )
+
+
+def ended_productions(store: Store, jobs: Sequence[int]) -> set[int]:
+    """Return those of `jobs` into which nobody enters anything any more, now or ever.
+
+    Only what their producers held may be given to others.
+    """
+    over = or_(Job.state != "running", Job.source_exhausted.is_(True))
+    ended: set[int] = set()
+    for first in range(0, len(jobs), _IDS_AT_ONCE):
+        some = jobs[first : first + _IDS_AT_ONCE]
+        with store.read() as connection:
+            ended.update(connection.scalars(select(Job.id).where(Job.id.in_(some), over)))
+    return ended
+
+
+def shared_identity(store: Store, jobs: Sequence[int]) -> str | None:
+    """Return the source identity of the first of `jobs` that there is, None if there is none."""
+    query = select(Job.source_identity).where(Job.id.in_(jobs)).order_by(Job.id).limit(1)
+    with store.read() as connection:
+        return connection.scalar(query)
 
 
 def forget_old_tasks(store: Store) -> int:
