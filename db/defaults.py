@@ -77,6 +77,9 @@ LOST_CONNECTION_SECONDS = 300.0
 #: leases. Below the 30 s that whoever stopped it waits.
 LEAVE_SECONDS = 25.0
 
+#: Seconds that it has, once it holds nothing, to give messages back and to sign off.
+SIGN_OFF_SECONDS = 10.0
+
 #: Seconds that a step of a held chunk may take while its lease is renewed all the same.
 TOKENISE_LIMIT_SECONDS = 60.0
 WRITE_LIMIT_SECONDS = 60.0

@@ -119,6 +119,10 @@ class EngineThread:
         if self._thread.is_alive() and self._thread is not threading.current_thread():
             self._thread.join(timeout=30)
 
+    def leave(self) -> None:
+        """Let nobody wait for a load any more: whoever does gets a `CancelledError`."""
+        self._versions.leave()
+
     def bind(self, version: Version, *, pinned: bool = False) -> Binding:
         """Hold `version`, loading it first if need be; waits meanwhile.
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from db.defaults import RENEW_SECONDS
 from db.ledger.claiming import Claim, renew
@@ -63,6 +64,7 @@ class LeaseKeeper:
         self._every = every
         self._holds: set[Hold] = set()
         self._lock = threading.Lock()
+        self._failing = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="lease-keeper", daemon=True)
 
@@ -74,6 +76,12 @@ class LeaseKeeper:
         """Stop renewing; leases that are still held run out."""
         self._stop.set()
         self._thread.join(timeout=10)
+
+    @property
+    def held(self) -> int:
+        """How many chunks this process holds."""
+        with self._lock:
+            return len(self._holds)
 
     @contextmanager
     def holding(self, claim: Claim) -> Iterator[Hold]:
@@ -99,9 +107,16 @@ class LeaseKeeper:
     def _renew(self, hold: Hold, progress: int) -> None:
         try:
             kept = renew(self._store, hold.claim)
-        except DBAPIError as error:
-            log.warning("a lease could not be renewed (%s); trying again", error_kind(error))
+        except (DBAPIError, PoolTimeoutError) as error:
+            kind = error_kind(error) if isinstance(error, DBAPIError) else type(error).__name__
+            log.log(
+                logging.DEBUG if self._failing else logging.WARNING,
+                "a lease could not be renewed (%s); trying again",
+                kind,
+            )
+            self._failing = True
             return
+        self._failing = False
         if kept:
             hold.was_renewed(progress)
         elif not self._released(hold):

@@ -3,11 +3,13 @@
 import logging
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import CancelledError
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from typing import TypeVar
 
 from db.defaults import TOKENISE_LIMIT_SECONDS, WRITE_LIMIT_SECONDS
-from db.errors import LabelstreamError, one_line
+from db.errors import LabelstreamError, ServiceUnavailable, one_line
 from db.ledger.claiming import ChunkState, Claim, JobFacts, claim, fail_job, hand_back, look_at
 from db.ledger.closing import ChunkResult, LabeledRow, WorkerReject, close_chunk
 from db.ledger.payload import ChunkRows, unpack
@@ -21,6 +23,8 @@ from worker.gate import Gate, GateClosed
 from worker.keeper import Hold, LeaseKeeper
 from worker.messages import ChunkMessage
 from worker.predictions import predict
+
+Result = TypeVar("Result")
 
 log = logging.getLogger(__name__)
 
@@ -61,8 +65,9 @@ class ChunkLabeler:
     def drain(self) -> None:
         """Begin nothing more; chunks that have not begun to be computed are handed back."""
         self._draining.set()
-        # Who waits there holds no chunk yet.
+        # Who waits at the gate, or for a model to load, holds no chunk yet.
         self._gate.close()
+        self._engine.leave()
 
     def label(self, message: ChunkMessage) -> bool:
         """Label the chunk that `message` names, if it is to be had.
@@ -79,9 +84,15 @@ class ChunkLabeler:
                 self._ledger,
             )
             return True
-        if self._draining.is_set():
-            return False
-        state = self._store.retrying(lambda: look_at(self._store, message.job, message.chunk))
+        try:
+            return not self._draining.is_set() and self._label(message)
+        except (ServiceUnavailable, CancelledError, GateClosed):
+            if self._draining.is_set():
+                return False
+            raise
+
+    def _label(self, message: ChunkMessage) -> bool:
+        state = self._retrying(lambda: look_at(self._store, message.job, message.chunk))
         if state is None or state.state != "queued" or state.job.state != "running":
             log.debug("dropped: job %s chunk %s is not to be had", message.job, message.chunk)
             return True
@@ -116,21 +127,18 @@ class ChunkLabeler:
         if len(failures) >= LOAD_TRIES:
             self._load_failures.pop(reference, None)
             reason = f"model {reference} was refused {LOAD_TRIES} times: {reason}"
-            if self._store.retrying(lambda: fail_job(self._store, job.id, reason)):
+            if self._retrying(lambda: fail_job(self._store, job.id, reason)):
                 log.error("job %s failed: %s", job.id, reason)
 
     def _run_claimed(self, state: ChunkState, number: int, binding: Binding) -> bool:
-        try:
-            with self._gate.alone() if state.suspect else self._gate.together():
-                held = self._store.retrying(
-                    lambda: claim(self._store, state.job, number, self._worker, alone=state.suspect)
-                )
-                if held is None:
-                    return True
-                with self._keeper.holding(held) as hold:
-                    return self._run_held(held, hold, binding)
-        except GateClosed:
-            return False
+        with self._gate.alone() if state.suspect else self._gate.together():
+            held = self._retrying(
+                lambda: claim(self._store, state.job, number, self._worker, alone=state.suspect)
+            )
+            if held is None:
+                return True
+            with self._keeper.holding(held) as hold:
+                return self._run_held(held, hold, binding)
 
     def _run_held(self, held: Claim, hold: Hold, binding: Binding) -> bool:
         started = time.monotonic()
@@ -144,14 +152,14 @@ class ChunkLabeler:
         try:
             logits = self._compute(binding, encoded, hold)
         except Withdrawn:
-            if self._store.retrying(lambda: hand_back(self._store, held)):
+            if self._retrying(lambda: hand_back(self._store, held)):
                 log.info("handed back: job %s chunk %s", held.job.id, held.number)
             return False
         result = _result(rows, encoded, logits, binding.version, binding.engine_name)
         with hold.step(WRITE_LIMIT_SECONDS):
             closed = self._store.retrying(
                 lambda: close_chunk(self._store, held, result),
-                on_first_failure=lambda reason: log.warning("%s", reason),
+                on_first_failure=log.warning,
             )
         if not closed:
             log.warning(
@@ -174,6 +182,12 @@ class ChunkLabeler:
             result.busy_seconds * 1000,
         )
         return True
+
+    def _retrying(self, transaction: Callable[[], Result]) -> Result:
+        """Run a transaction for which no results wait: one that fails is not tried on leaving."""
+        return self._store.retrying(
+            transaction, on_first_failure=log.warning, give_up=self._draining
+        )
 
     def _compute(self, binding: Binding, encoded: EncodedRows, hold: Hold) -> ChunkLogits:
         future = self._engine.submit(binding, encoded)

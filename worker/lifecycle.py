@@ -25,6 +25,7 @@ from worker.embedded.readiness import tell_ready
 from worker.engine_thread import EngineThread
 from worker.keeper import LeaseKeeper
 from worker.labeling import ChunkLabeler
+from worker.leaving import Departure
 from worker.logs import set_up_logging
 from worker.outbox import CeleryOutbox
 from worker.preparing import make_ready
@@ -64,6 +65,7 @@ class Runtime:
             store, ledger, TaskJobs(store, name, own_name()), queues, settings.model
         )
         self._sweeper = SweeperThread(Sweeper(store, CeleryOutbox(app, ledger), own_name()))
+        self._departure = Departure(lambda: self._keeper.held)
         self._leaving = threading.Event()
         self._presence = threading.Thread(target=self._show_presence, name="presence", daemon=True)
 
@@ -71,6 +73,7 @@ class Runtime:
         """Load `model` and begin the threads."""
         # What the worker before this one held when it died need not wait for the model to load.
         self._store.retrying(lambda: expire_gone(self._store), on_first_failure=log.warning)
+        self._departure.start()
         self.engine.start()
         self._chooser.begin(model)
         self._keeper.start()
@@ -86,7 +89,8 @@ class Runtime:
         tell_ready()
 
     def drain(self) -> None:
-        """Begin nothing more."""
+        """Begin nothing more, and be gone in time."""
+        self._departure.begin()
         self.labeler.drain()
         self.submissions.drain()
 

@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import CancelledError, Future, wait
 from dataclasses import dataclass, field
 from types import TracebackType
 
@@ -24,6 +24,9 @@ VersionKey = tuple[str, int]
 #: Seconds for which a version that was bound by its number stays, though no alias points to it:
 #: between two chunks of a job nothing holds it.
 PINNED_SECONDS = 60.0
+
+#: Seconds between two looks, while a version loads, at whether its waiters are to leave.
+_LOOK_SECONDS = 0.2
 
 
 @dataclass
@@ -95,6 +98,7 @@ class LoadedVersions:
         self._limit = limit
         self._loaded: dict[VersionKey, Loaded] = {}
         self._loading: dict[VersionKey, Future[Engine]] = {}
+        self._leaving = threading.Event()
 
     def load(self, version: Version) -> "Future[Engine]":
         """Begin to load `version` unless that is done or under way; the future ends with it."""
@@ -120,14 +124,23 @@ class LoadedVersions:
     def bind(self, version: Version, *, pinned: bool = False) -> Binding:
         """Hold `version`, loading it first if need be; raises whatever `load` raises.
 
-        `pinned`: it was asked for by its number, and stays a while for whoever asks again.
+        `pinned`: it was asked for by its number, and stays a while for whoever asks again. Raises
+        `CancelledError` instead of waiting on when `leave` was called.
         """
         while True:
-            self.load(version).result()
+            loading = self.load(version)
+            while not wait([loading], timeout=_LOOK_SECONDS).done:
+                if self._leaving.is_set():
+                    raise CancelledError
+            loading.result()
             binding = self.bind_loaded(version, pinned=pinned)
             # Many others were bound meanwhile, and this one has left again.
             if binding is not None:
                 return binding
+
+    def leave(self) -> None:
+        """Let nobody wait for a load any more."""
+        self._leaving.set()
 
     def bind_loaded(self, version: Version, *, pinned: bool = False) -> Binding | None:
         """Hold `version` if it is loaded; None, at once, if it is not."""

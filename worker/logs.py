@@ -48,6 +48,22 @@ class WithoutMessages(logging.Filter):
         return True
 
 
+class WithoutBrokerTraces(logging.Filter):
+    """Tells in one line, as it tells the rest, what Celery shows the whole way of.
+
+    Errors of Redis, which pass, and the messages that a worker gives back when it leaves.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let every record through, some of them without their traces."""
+        error = record.exc_info[1] if record.exc_info else None
+        if error is not None and record.name.startswith(("celery.", "kombu.")):
+            of_redis = type(error).__module__.split(".")[0] in ("redis", "kombu")
+            if of_redis or isinstance(error, OSError) or type(error).__name__ == "Reject":
+                record.exc_info = record.exc_text = None
+        return True
+
+
 class JsonFormatter(logging.Formatter):
     """A record as one JSON object a line."""
 
@@ -73,6 +89,7 @@ def set_up_logging(settings: Settings) -> None:
     else:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     handler.addFilter(WithoutMessages())
+    handler.addFilter(WithoutBrokerTraces())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.log_level)

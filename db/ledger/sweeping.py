@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -12,7 +13,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 
 from db.clock import db_now
-from db.defaults import RESEND_AFTER_SECONDS, RESENDS_A_SWEEP, SWEEP_SECONDS
+from db.defaults import LEASE_SECONDS, RESEND_AFTER_SECONDS, RESENDS_A_SWEEP, SWEEP_SECONDS
+from db.failures import is_contention
 from db.ledger.ending import OPEN_STATES, end_if_complete
 from db.ledger.entries import forget_old_tasks
 from db.ledger.expiring import expire_gone, expire_run_out
@@ -20,7 +22,7 @@ from db.ledger.orphans import end_orphans
 from db.ledger.workers import forget_unseen
 from db.processes import is_gone
 from db.schema import Chunk, Job, Lease
-from db.store import Store, error_kind
+from db.store import Store, error_kind, may_pass
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +77,8 @@ class Sweeper:
         self._outbox = outbox
         self._holder = holder
         self._resend_after = resend_after
+        self._was_away = False
+        self._patient_until = float("-inf")
 
     def sweep(self) -> Sweep | None:
         """Do everything that is due; None if another process has the duty.
@@ -82,16 +86,37 @@ class Sweeper:
         Whoever has it, each looks for workers and producers of its own machine whose process is
         gone: nobody else can see them.
         """
+        try:
+            return self._sweep()
+        except DBAPIError as error:
+            self._was_away = self._was_away or (may_pass(error) and not is_contention(error))
+            raise
+
+    def _sweep(self) -> Sweep | None:
         gone = expire_gone(self._store)
-        end_orphans(self._store)
+        could_renew = self._could_renew()
+        if could_renew:
+            end_orphans(self._store)
         if not self._take_duty():
             return None
-        expired = gone + expire_run_out(self._store)
+        expired = gone + (expire_run_out(self._store) if could_renew else 0)
         forget_unseen(self._store)
         forget_old_tasks(self._store)
         ended = self._end_jobs()
         resent = self._resend()
         return Sweep(expired, resent, ended)
+
+    def _could_renew(self) -> bool:
+        """Whether those who hold chunks and jobs have had the time to renew their leases.
+
+        While the database was away nobody could, and a lease that ran out then is no sign of a
+        death: what was computed meanwhile is to be written, and no row is to be charged for it.
+        """
+        now = time.monotonic()
+        if self._was_away:
+            self._was_away = False
+            self._patient_until = now + LEASE_SECONDS
+        return now >= self._patient_until
 
     def leave(self) -> None:
         """Give the duty up, so that another process need not wait for it."""

@@ -9,9 +9,13 @@ from sqlalchemy.exc import OperationalError
 
 from db import postgres
 from db.errors import ServiceUnavailable
+from db.ledger import sweeping
+from db.ledger.closing import close_chunk
+from db.ledger.sweeping import Sweep, Sweeper
 from db.store import Store, may_pass
 from tests.cluster import wait_until
-from tests.db.ledger_parts import change, value
+from tests.db.ledger_parts import add, begin, change, held, past, result_of, value
+from tests.db.test_sweeping import ListOutbox
 from tests.proxy import TcpProxy, proxy_to
 
 INSERT = "INSERT INTO leases (name, holder, until) VALUES (:name, 'me', '2026-01-01 00:00:00+00')"
@@ -118,3 +122,24 @@ def test_options_of_the_url_are_kept(postgres_url: str) -> None:
     assert value(store, "SHOW timezone") == "UTC"
     assert value(store, "SHOW application_name") == "mine"
     store.close()
+
+
+def test_a_lease_that_ran_out_while_the_database_was_away_may_still_be_renewed(
+    far: Store, proxy: TcpProxy, postgres_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeping, "LEASE_SECONDS", 1.0)
+    writer = begin(postgres_store)
+    kept, lost = (held(postgres_store, writer.job, add(writer, first, 2)) for first in (1, 3))
+    sweeper = Sweeper(far, ListOutbox(), "me")
+    proxy.cut()
+    with pytest.raises(OperationalError):
+        sweeper.sweep()
+    change(postgres_store, f"UPDATE chunks SET lease_until = {past(postgres_store, 1)}")
+    change(postgres_store, f"UPDATE jobs SET producer_lease_until = {past(postgres_store, 1)}")
+    proxy.restore()
+    assert sweeper.sweep() == Sweep(), "nobody could renew, so nobody is taken for dead"
+    writer.renew()
+    assert close_chunk(far, kept, result_of(kept)) is True
+    wait_until(lambda: sweeper.sweep() != Sweep(), 30, "the time for renewals is over")
+    assert close_chunk(far, lost, result_of(lost)) is False
+    assert value(far, "SELECT claims FROM chunks WHERE state = 'done'") == 1
