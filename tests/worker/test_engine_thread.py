@@ -63,6 +63,18 @@ def test_every_row_gets_its_own_logits_however_it_was_packed(
         assert len(call) == 1 or len(call) * max(map(len, call)) <= budget
 
 
+def test_small_chunks_that_wait_side_by_side_run_in_one_micro_batch() -> None:
+    engine = MadeEngine()
+    thread = EngineThread(serving(engine), budget=100, limit=None)
+    chunks = [["one"], ["two", "six"], ["ten"], []]
+    with thread.bind(ONE) as binding:
+        futures = [submit(thread, binding, chunk) for chunk in chunks]
+        with running(thread):
+            results = [future.result(10) for future in futures]
+    assert [sorted(call) for call in engine.calls] == [["one", "six", "ten", "two"]]
+    assert [result.logits.tolist() for result in results] == [expected(chunk) for chunk in chunks]
+
+
 def test_four_threads_at_once_load_a_version_once() -> None:
     loads: list[Version] = []
     gate = threading.Barrier(4)
