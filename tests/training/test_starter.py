@@ -32,7 +32,7 @@ def test_the_figures_follow_from_the_confusion_matrix(split: str) -> None:
     assert measured["macro_f1"] == pytest.approx(sum(f1) / 6)
     assert [one["f1"] for one in measured["per_class"].values()] == pytest.approx(f1)
     assert (
-        f"2,000 rows: accuracy {measured['accuracy']:.4f}, macro-F1 {measured['macro_f1']:.4f}."
+        f"2,000 rows: accuracy {measured['accuracy']:.4f}, macro-F1 {measured['macro_f1']:.4f},"
         in CARD
     )
 
@@ -43,6 +43,12 @@ def test_it_is_above_the_reference_and_chosen_by_validation_alone() -> None:
     assert METADATA["metrics"]["validation"]["macro_f1"] == by_validation["validation_macro_f1"]
     assert METADATA["metrics"]["test"]["accuracy"] > 0.914
     assert METADATA["metrics"]["test"]["macro_f1"] > 0.874
+
+
+def test_its_confidence_means_what_it_says() -> None:
+    measured = METADATA["metrics"]["test"]
+    assert METADATA["temperature"] == {"torch": METADATA["metrics"]["validation"]["temperature"]}
+    assert measured["ece_calibrated"] <= 0.025 < measured["ece"]
 
 
 def test_terms_base_and_recipe_stand_in_the_metadata_and_the_card() -> None:
@@ -69,6 +75,6 @@ def test_the_adapter_names_its_base_and_has_one_row_of_its_head_per_label() -> N
 
 @pytest.mark.parametrize("path", sorted(ADAPTER.iterdir()), ids=lambda path: path.name)
 def test_no_file_of_it_is_a_pickle_or_tells_a_path(path: Path) -> None:
-    assert path.suffix in {".json", ".md", ".safetensors"}
+    assert path.suffix in {".json", ".md", ".html", ".safetensors"}
     if path.suffix != ".safetensors":
         assert not re.search(r"/(home|root|work|tmp|usr)/|\.venv|\.\./", path.read_text())
