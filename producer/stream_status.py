@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from db.ledger.rates import Flow, StreamTotals
 from db.ledger.totals import JobTotals
-from producer.terminal import plain
+from producer.terminal import counted, plain
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -17,7 +17,7 @@ _JOBS_NAMED = 5
 def flow_words(totals: JobTotals, flows: Flow) -> str:
     """Return the counts of a job and how it flows, in one line."""
     return (
-        f"{totals.rows:,} rows in, {totals.labeled:,} labelled, {totals.rejected:,} rejected, "
+        f"{counted(totals.rows, 'row')} in, {totals.labeled:,} labelled, {totals.rejected:,} rejected, "
         f"{totals.waiting:,} waiting, lag {flows.lag_seconds:,.1f} s, "
         f"{flows.rows_per_second:,.1f} rows/s"
     )

@@ -11,6 +11,7 @@ from pathlib import Path
 from tests.cluster import BIN, Cluster, clean_environment
 
 CTRL_C = b"\x03"
+CTRL_D = b"\x04"
 
 
 class Terminal:
@@ -88,3 +89,36 @@ def test_progress_is_shown_and_ctrl_c_loses_nothing(hashing: Cluster, tmp_path: 
         "SELECT row_number FROM labeled_texts WHERE job_id = :job ORDER BY row_number", job=job
     )
     assert [row.row_number for row in numbers] == list(range(1, 5001))
+
+
+def test_lines_are_typed_in_and_ctrl_d_ends_them(hashing: Cluster) -> None:
+    terminal = Terminal(hashing, "ingest", "-")
+    terminal.read_until(lambda text: "reading from the terminal; end with Ctrl-D" in text)
+    terminal.press(b"hello\n")
+    terminal.read_until(lambda text: "1 row in, 1 labelled" in text)
+    terminal.press(b"again\n" + CTRL_D)
+    assert terminal.end() == 0, terminal.seen
+    job = hashing.value("SELECT max(id) FROM jobs")
+    assert f"job {job} is done" in terminal.seen
+    assert " left" not in terminal.seen
+    found = hashing.rows(
+        "SELECT text FROM labeled_texts WHERE job_id = :job ORDER BY row_number", job=job
+    )
+    assert [row.text for row in found] == ["hello", "again"]
+
+
+def test_the_first_ctrl_c_drains_a_stream_and_the_second_leaves(hashing: Cluster) -> None:
+    # Nobody serves this queue: the first alone would wait for labels.
+    terminal = Terminal(hashing, "ingest", "-", "--queue", "nobody", "--job-key", "typed")
+    terminal.press(b"hello\n")
+    terminal.read_until(lambda text: "1 row in, 0 labelled, 0 rejected, 1 waiting" in text)
+    terminal.press(CTRL_C)
+    terminal.read_until(lambda text: "no more is read" in text)
+    assert terminal.process.poll() is None
+    terminal.press(CTRL_C)
+    assert terminal.end() == 130, terminal.seen
+    job = hashing.value("SELECT max(id) FROM jobs")
+    assert f"job {job} is interrupted and loses nothing" in terminal.seen
+    assert "Traceback" not in terminal.seen
+    assert hashing.value("SELECT position FROM jobs WHERE id = :job", job=job)
+    assert hashing.producer("cancel", str(job)).returncode == 0
