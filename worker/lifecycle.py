@@ -13,7 +13,6 @@ from celery.signals import worker_ready, worker_shutdown, worker_shutting_down
 
 from db.defaults import RENEW_SECONDS
 from db.errors import LabelstreamError, UsageError, one_line
-from db.ledger.expiring import expire_gone
 from db.ledger.jobs import ledger_id
 from db.ledger.sweeping import Sweeper, SweeperThread
 from db.ledger.workers import WorkerRecord, forget_worker, record_worker
@@ -72,7 +71,7 @@ class Runtime:
     def start(self, model: str) -> None:
         """Load `model` and begin the threads."""
         # What the worker before this one held when it died need not wait for the model to load.
-        self._store.retrying(lambda: expire_gone(self._store), on_first_failure=log.warning)
+        self._sweeper.sweep()
         self._departure.start()
         self.engine.start()
         self._chooser.begin(model)

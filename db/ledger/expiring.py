@@ -29,8 +29,24 @@ def expire_gone(store: Store) -> int:
     if not gone:
         return 0
     expired = _expire(store, Chunk.worker.in_(gone), "its process is gone")
+    _send_suspects_again(store)
     forget_gone(store, gone)
     return expired
+
+
+def _send_suspects_again(store: Store) -> None:
+    """Take the messages of all suspect chunks for lost.
+
+    A worker that is gone took messages along whose chunks it had not claimed; which, nobody knows.
+    Suspects are few, and it is they that wait in a process for their turn while it dies of another;
+    one message too many does no harm.
+    """
+    with store.write() as connection:
+        connection.execute(
+            update(Chunk)
+            .where(Chunk.state == "queued", Chunk.suspect.is_(True))
+            .values(sent_at=None)
+        )
 
 
 def _expire(store: Store, lost: ColumnElement[bool], why: str) -> int:

@@ -98,6 +98,10 @@ class Sweeper:
         if could_renew:
             end_orphans(self._store)
         if not self._take_duty():
+            if gone:
+                # Whoever has the duty sends their messages too, but perhaps seconds later; one too
+                # many does no harm.
+                self._resend()
             return None
         expired = gone + (expire_run_out(self._store) if could_renew else 0)
         forget_unseen(self._store)
@@ -220,6 +224,7 @@ class SweeperThread:
     def __init__(self, sweeper: Sweeper, *, every: float = SWEEP_SECONDS) -> None:
         self._sweeper = sweeper
         self._every = every
+        self._failing = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
 
@@ -234,20 +239,23 @@ class SweeperThread:
         if self._thread.ident is not None:
             self._thread.join(timeout=10)
 
+    def sweep(self) -> None:
+        """Sweep once, in the calling thread; a failure is told, and left to the next sweep."""
+        try:
+            self._sweeper.sweep()
+            self._failing = False
+        except Exception as error:  # noqa: BLE001  (a sweep that fails must not be the last)
+            kind = error_kind(error) if isinstance(error, DBAPIError) else type(error).__name__
+            log.log(
+                logging.DEBUG if self._failing else logging.WARNING,
+                "sweep failed (%s); the next one will do its work",
+                kind,
+            )
+            self._failing = True
+
     def _run(self) -> None:
-        failing = False
         while True:
-            try:
-                self._sweeper.sweep()
-                failing = False
-            except Exception as error:  # noqa: BLE001  (a sweep that fails must not be the last)
-                kind = error_kind(error) if isinstance(error, DBAPIError) else type(error).__name__
-                log.log(
-                    logging.DEBUG if failing else logging.WARNING,
-                    "sweep failed (%s); the next one will do its work",
-                    kind,
-                )
-                failing = True
+            self.sweep()
             if self._stop.wait(self._every):
                 break
         try:

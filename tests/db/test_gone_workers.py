@@ -100,9 +100,11 @@ def test_whoever_has_the_duty_each_sweeper_looks_at_its_own_machine(
     writer = begin(store)
     record_worker(store, record("dead", dead))
     held(store, writer.job, add(writer, 1, 2), "dead")
-    assert Sweeper(store, ListOutbox(), "ours").sweep() is None, "it has no duty"
+    ours = ListOutbox()
+    assert Sweeper(store, ours, "ours").sweep() is None, "it has no duty"
     assert states(store) == ["queued"]
-    assert Sweeper(store, ListOutbox(), "another machine's").sweep() == Sweep(resent=1)
+    assert ours.numbers() == [1], "nor does the message wait for who has it"
+    assert Sweeper(store, ListOutbox(), "another machine's").sweep() == Sweep()
 
 
 def test_what_was_alone_in_a_process_that_is_gone_is_charged(store: Store, dead: str) -> None:
@@ -113,6 +115,21 @@ def test_what_was_alone_in_a_process_that_is_gone_is_charged(store: Store, dead:
     record_worker(store, record("dead", dead))
     assert expire_gone(store) == 1
     assert states(store) == ["split", "queued", "queued"]
+
+
+def test_messages_of_suspect_chunks_that_it_took_along_are_sent_again(
+    store: Store, dead: str
+) -> None:
+    writer = begin(store)
+    suspect, other = add(writer, 1, 2), add(writer, 11, 2)
+    for number in (suspect, other):
+        writer.mark_sent(number)
+    change(store, "UPDATE chunks SET suspect = :yes WHERE number = :n", yes=True, n=suspect)
+    outbox = ListOutbox()
+    assert Sweeper(store, outbox, "me").sweep() == Sweep()
+    record_worker(store, record("dead", dead))
+    assert Sweeper(store, outbox, "me").sweep() == Sweep(resent=1)
+    assert outbox.numbers() == [suspect]
 
 
 def test_a_worker_that_is_gone_is_not_forgotten_while_it_seems_to_hold_a_chunk(

@@ -17,9 +17,12 @@ from tests.worker.embedded_run import is_live, wait_for
 from worker.embedded import child
 from worker.embedded.child import Child, last_log_line
 from worker.embedded.environment import absolute_url
+from worker.embedded.keeper import Keeper
 from worker.embedded.locks import FileLock
+from worker.embedded.plan import Plan
 from worker.embedded.readiness import Readiness, tell_ready
 from worker.embedded.redis_server import find_redis
+from worker.embedded.run_record import HomeFiles, RunRecord
 from worker.embedded.runtime_folder import make_runtime_folder, remove_runtime_folder
 
 
@@ -207,6 +210,31 @@ def test_a_child_that_was_ready_is_started_again_after_the_shortest_pause(
     readiness.close()
     # What the next death, if it comes too early, will have to wait.
     assert pauses == [0.04, 0.08, 0.04, 0.08, 0.04, 0.08]
+
+
+def test_a_keeper_hears_that_its_worker_is_ready(tmp_path: Path) -> None:
+    files = HomeFiles(tmp_path)
+    files.logs.mkdir()
+    socket_path = make_runtime_folder(None)
+    RunRecord(socket_path, "sqlite", {}).write(files.record)
+    lock = FileLock(files.keeper_lock)
+    assert lock.acquire()
+    code = (
+        "import sys, time; from worker.embedded.readiness import tell_ready; sys.stdin.read();"
+        "tell_ready(); time.sleep(600)"
+    )
+    command = [sys.executable, "-c", code]
+    keeper = Keeper(Plan(str(files.home), find_redis().path, command), lock)
+
+    def is_ready() -> bool:
+        keeper._tend()
+        return keeper._worker.ready
+
+    try:
+        wait_for(is_ready, "the keeper has heard it", 60)
+    finally:
+        keeper._leave()
+    assert not socket_path.parent.exists(), "nothing of it is left"
 
 
 def test_nobody_listens_and_the_worker_starts_all_the_same(
