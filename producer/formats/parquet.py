@@ -26,6 +26,9 @@ _BATCH_ROWS = 2048
 #: Bytes that are read at once of a column's pages.
 _BUFFER_BYTES = 1 << 18
 
+#: Of a damaged file that can be read all the same.
+_MISCOUNTED = "it has not the rows that it announces"
+
 #: Stands for a string whose bytes are not UTF-8, which Parquet does not check.
 _UNDECODABLE = object()
 
@@ -89,9 +92,17 @@ class ParquetRows:
             before = 0
             for group in range(file.num_row_groups):
                 rows = file.metadata.row_group(group).num_rows
-                if before + rows > self._row:
+                end = before + rows
+                if end > self._row:
                     yield from self._group(file, group, self._row - before)
-                before += rows
+                    whole = self._row == end
+                else:
+                    whole = rows >= 0
+                if not whole:
+                    raise self._broken(_MISCOUNTED)
+                before = end
+            if before != self._rows:
+                raise self._broken(_MISCOUNTED)
 
     def _group(self, file: "ParquetFile", group: int, skip: int) -> Iterator[Row | RejectedRow]:
         about = file.metadata.row_group(group)
@@ -113,10 +124,13 @@ class ParquetRows:
         try:
             return next(batches, None)
         except Exception as error:  # noqa: BLE001  (pyarrow's and every driver's own kinds)
-            raise SourceError(
-                f"{self._source.name} broke off after {self._row:,} rows: "
-                f"{type(error).__name__}; what was read is kept"
-            ) from None
+            raise self._broken(type(error).__name__) from None
+
+    def _broken(self, reason: str) -> SourceError:
+        return SourceError(
+            f"{self._source.name} broke off after {self._row:,} rows: {reason}; "
+            "what was read is kept"
+        )
 
     def _made(self, batch: "RecordBatch") -> Iterator[Row | RejectedRow]:
         columns, maker = self._columns, self._maker

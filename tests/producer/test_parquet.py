@@ -113,3 +113,17 @@ def test_damage_inside_is_told_after_the_rows_before_it(tmp_path: Path) -> None:
     assert result.error.exit_status == 1
     assert result.texts == [f"{n} text" for n in range(len(result.texts))]
     assert 1000 <= len(result.texts) < 9000
+
+
+def test_a_file_that_announces_other_rows_than_it_has_breaks_off(tmp_path: Path) -> None:
+    path = tmp_path / "rows.parquet"
+    pq.write_table(pa.table({"text": [f"text {n}" for n in range(20)]}), path, row_group_size=7)
+    content = path.read_bytes()
+    # Of the footer: num_rows, 20 as a zigzag varint, before the list of three row groups.
+    announced = b"\x16\x28\x19\x3c"
+    assert content.count(announced) == 1
+    path.write_bytes(content.replace(announced, b"\x16\x2c\x19\x3c"))
+    found = read(path)
+    assert len(found.rows) == 20
+    assert found.error is not None
+    assert "broke off after 20 rows: it has not the rows that it announces" in str(found.error)
