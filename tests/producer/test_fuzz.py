@@ -105,7 +105,7 @@ def test_known_rows_are_read_as_they_were_written(
     assert reader.position.row == len(rows)
 
 
-@settings(QUICK, max_examples=5000)
+@settings(QUICK, max_examples=800)
 @given(
     rows=ROWS,
     kind=st.sampled_from(FORMATS),
