@@ -190,6 +190,13 @@ class JobRun:
             self._alone_since = now
         elif now - self._alone_since > _NO_WORKER_SECONDS:
             self._said_alone = True
+            if self._services.worker_log is not None:
+                # Its keeper sees to it; on a busy machine a model takes a while to load.
+                self._screen.warn(
+                    "the worker has ended and is started again by itself; "
+                    f"its log: {self._services.worker_log}"
+                )
+                return
             option = "" if self._job.queue == "labelstream" else f" -Q {self._job.queue}"
             self._screen.warn(
                 f"no worker serves the queue {self._job.queue}; "

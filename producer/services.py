@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
@@ -32,6 +33,8 @@ class Services:
     broker: str
     #: Seconds for which either is tried again when it is lost.
     patience: float
+    #: Where the embedded worker writes; None where workers are others' to start.
+    worker_log: Path | None = None
 
 
 @contextmanager
@@ -59,7 +62,9 @@ def open_services(
                 if not living_workers(store, queue):
                     say("the worker loads its model; the first time that takes a little longer")
                 embedded.wait_until_ready(LOAD_LIMIT_SECONDS, lambda: living_workers(store, queue))
-                yield Services(store, outbox, embedded.broker_url, settings.patience)
+                yield Services(
+                    store, outbox, embedded.broker_url, settings.patience, embedded.worker_log
+                )
             return
         store.check()
         if settings.database_url is None:
