@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import CancelledError
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from dataclasses import replace
 from typing import TypeVar
 
 from db.defaults import TOKENISE_LIMIT_SECONDS, WRITE_LIMIT_SECONDS
@@ -23,6 +24,7 @@ from worker.gate import Gate, GateClosed
 from worker.keeper import Hold, LeaseKeeper
 from worker.messages import ChunkMessage
 from worker.predictions import predict
+from worker.tokenising import tokenise
 
 Result = TypeVar("Result")
 
@@ -148,13 +150,14 @@ class ChunkLabeler:
             hold.step(TOKENISE_LIMIT_SECONDS),
             self._engine.guarding(TOKENISE_LIMIT_SECONDS),
         ):
-            encoded = binding.encode(rows.texts)
+            encoded, refused = tokenise(binding.encode, rows.texts)
         try:
             logits = self._compute(binding, encoded, hold)
         except Withdrawn:
             if self._retrying(lambda: hand_back(self._store, held)):
                 log.info("handed back: job %s chunk %s", held.job.id, held.number)
             return False
+        logits = replace(logits, rejected={**logits.rejected, **refused})
         result = _result(rows, encoded, logits, binding.version, binding.engine_name)
         with hold.step(WRITE_LIMIT_SECONDS):
             closed = self._store.retrying(

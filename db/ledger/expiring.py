@@ -41,10 +41,16 @@ def _send_suspects_again(store: Store) -> None:
     Suspects are few, and it is they that wait in a process for their turn while it dies of another;
     one message too many does no harm.
     """
+    suspects = (
+        select(Chunk.job_id, Chunk.number)
+        .where(Chunk.state == "queued", Chunk.suspect.is_(True))
+        # One that is being claimed at this moment needs no message.
+        .with_for_update(key_share=True, skip_locked=True)
+    )
     with store.write() as connection:
         connection.execute(
             update(Chunk)
-            .where(Chunk.state == "queued", Chunk.suspect.is_(True))
+            .where(tuple_(Chunk.job_id, Chunk.number).in_(suspects))
             .values(sent_at=None)
         )
 

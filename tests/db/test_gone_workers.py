@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlalchemy import text
@@ -130,6 +131,21 @@ def test_messages_of_suspect_chunks_that_it_took_along_are_sent_again(
     record_worker(store, record("dead", dead))
     assert Sweeper(store, outbox, "me").sweep() == Sweep(resent=1)
     assert outbox.numbers() == [suspect]
+
+
+def test_a_chunk_that_somebody_frozen_is_claiming_is_not_waited_for(
+    postgres_store: Store, dead: str
+) -> None:
+    store = postgres_store
+    writer = begin(store)
+    for first in (1, 11):
+        writer.mark_sent(add(writer, first, 2))
+    change(store, "UPDATE chunks SET suspect = true")
+    record_worker(store, record("dead", dead))
+    with ThreadPoolExecutor(1) as pool, store.write() as connection:
+        connection.execute(text("SELECT 1 FROM chunks WHERE number = 1 FOR UPDATE"))
+        assert pool.submit(expire_gone, store).result(30) == 0
+    assert value(store, "SELECT number FROM chunks WHERE sent_at IS NULL") == 2
 
 
 def test_a_worker_that_is_gone_is_not_forgotten_while_it_seems_to_hold_a_chunk(

@@ -1,9 +1,11 @@
 """A row that its worker does not survive: that row is rejected, and every other one is labelled."""
 
 import json
+import os
 import random
 import signal
 import subprocess
+import sys
 import time
 import zlib
 from collections.abc import Mapping
@@ -13,15 +15,17 @@ from typing import Any
 import pytest
 
 from db.ledger.dividing import REASON
+from db.ledger.workers import WorkerRecord, record_worker
 from db.store import Store
 from tests.cluster import BIN, Cluster, clean_environment, wait_until
+from tests.db.ledger_parts import add, begin, held
 from tests.pipeline.test_deaths import LABELS
 
 #: What makes an engine that cannot bear some rows of the one that can: see sitecustomize.py there.
 HOOKS = Path(__file__).with_name("poison")
 
 POISONED: Mapping[str, str] = {
-    "PYTHONPATH": str(HOOKS),
+    "PYTHONPATH": os.pathsep.join([str(HOOKS), *filter(None, [os.environ.get("PYTHONPATH")])]),
     "LABELSTREAM_ENGINE": "text-hash",
     # So that healthy chunks are under way while a poisoned one is divided.
     "LABELSTREAM_ENGINE_PACE": "0.02",
@@ -127,6 +131,25 @@ def test_under_the_embedded_supervisor_only_the_row_that_ends_its_worker_is_reje
         assert values(store, beside)[0] > 0, "healthy chunks were closed meanwhile"
     finally:
         store.close()
+
+
+@pytest.mark.parametrize("starter_url", ["sqlite"], indirect=True)
+def test_a_worker_takes_back_what_a_dead_one_held_before_it_loads_its_model(
+    cluster: Cluster,
+) -> None:
+    job = begin(cluster.store)
+    number = add(job, 1, 4)
+    held(cluster.store, job.job, number, "dead")
+    code = "from db.processes import own_name; print(own_name())"
+    dead = subprocess.run(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True
+    ).stdout.strip()
+    record_worker(cluster.store, WorkerRecord("dead", [], "", "", [], dead))
+    worker = cluster.start_worker(wait=False, LABELSTREAM_MODEL="nowhere@production")
+    assert worker.wait(120) == 2, "it has no model to load"
+    assert "its process is gone: job 1 chunk 1" in cluster.logs()
+    assert cluster.value("SELECT state FROM chunks") == "queued"
+    assert cluster.value("SELECT sent_at FROM chunks") is not None
 
 
 @pytest.mark.parametrize("starter_url", ["postgresql"], indirect=True)

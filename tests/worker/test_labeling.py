@@ -157,6 +157,37 @@ def test_rows_without_usable_logits_are_rejected_and_the_others_labelled(
     assert value(store, "SELECT labeled * 10 + rejected_worker FROM chunks") == 31
 
 
+class Panic(BaseException):
+    """What an encoder of Rust raises when it gives up: no Exception."""
+
+
+def test_a_text_that_cannot_be_tokenised_is_rejected_and_the_others_are_labelled(
+    store: Store,
+    job: JobWriter,
+    make_worker: Callable[..., Worker],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Panicking(BytesEncoder):
+        def encode(self, texts: list[str]) -> EncodedRows:
+            if "text 2" in texts:
+                raise Panic(f"at {texts}")
+            return super().encode(texts)
+
+    engine = MadeEngine()
+    engine.encoder = Panicking()
+    chunk = add(job, 1, 4)
+    assert make_worker(lambda _: engine).label(job.job, chunk)
+    with store.read() as connection:
+        (reject,) = connection.execute(text("SELECT row_number, reason, raw FROM rejects")).all()
+        labels = connection.execute(
+            text("SELECT row_number, text, label FROM labeled_texts ORDER BY row_number")
+        ).all()
+    assert tuple(reject) == (2, "tokeniser error: Panic", "text 2")
+    assert [tuple(row) for row in labels] == [(n, f"text {n}", "b") for n in (1, 3, 4)]
+    assert value(store, "SELECT labeled * 10 + rejected_worker FROM chunks") == 31
+    assert "text 2" not in caplog.text
+
+
 @pytest.mark.parametrize("why", ["done", "leased", "no such chunk", "no such job", "cancelled"])
 def test_a_message_of_a_chunk_that_is_not_to_be_had_is_dropped(
     store: Store, job: JobWriter, make_worker: Callable[..., Worker], why: str
