@@ -54,7 +54,7 @@ class SourceOutage:
             self._since, self._pause = now, FIRST_PAUSE_SECONDS
             self._warn(
                 f"{self._name} is away ({broker_error(error)}); trying again for "
-                f"{self._patience:.0f} s; what it has keeps"
+                f"{self._patience:.0f} s; what it has not delivered waits there"
             )
         lasted = now - self._since
         if lasted + self._pause > self._patience:
@@ -96,7 +96,7 @@ class EntryChunks:
     """The chunks of one job; nothing is read beyond the chunk that was asked for.
 
     Iterating gives None at least a few times a second while nothing comes. It ends after a drain,
-    or when `limit` rows are entered.
+    or when `limit` rows are entered. `new_life` says that the group was made for this job.
     """
 
     #: Rows that were read and would be lost with this process: what Redis delivered, it keeps.
@@ -114,6 +114,7 @@ class EntryChunks:
         drain: threading.Event,
         *,
         limit: int | None,
+        new_life: bool,
         warn: Callable[[str], None],
     ) -> None:
         self._group = group
@@ -125,14 +126,17 @@ class EntryChunks:
         self._pace = pace
         self._drain = drain
         self._left = limit
+        self._new_life = new_life
         self._warn = warn
         self._after = _NEW
+        self._unsure = False
         self._waiting: deque[Delivered] = deque()
         self._held: list[Delivered] = []
         self._size = 0
         self._until = float("inf")
         self._typical = _FIRST_GUESS_BYTES
         self._writer: JobWriter | None = None
+        self._joined = False
         self._said_gone = False
 
     @property
@@ -150,14 +154,17 @@ class EntryChunks:
 
     def _next(self) -> NewChunk | None:
         try:
+            if not self._joined:
+                self._group.join(self._consumer)
+                self._joined = True
             delivered = [] if self._drain.is_set() else self._heir.claimed(self._most_rows())
             if not delivered:
                 self._collect()
                 delivered = self._let_go()
             self._outage.over()
         except (RedisError, OSError) as error:
-            # An answer may have been lost: what is ours and not in hand is asked for again.
-            self._after = _OWN
+            # The answer may have been lost, and with it what it delivered to us.
+            self._unsure = True
             self._fill()
             delivered = self._let_go()
             if not delivered:
@@ -173,16 +180,15 @@ class EntryChunks:
             raise self._unreadable(error) from None
 
     def _begin_anew(self) -> None:
-        """Make the group again; notes of its life before are of entries that were other ones."""
         try:
-            if self._writer is not None:
-                self._writer.forget_entries_before(self._source, _NEW_LIFE_SECONDS)
             made = self._group.make()
+            self._joined = False
         except AWAY as error:
             self._drain.wait(self._outage.failed(error))
             return
         except RedisError as error:
             raise self._unreadable(error) from None
+        self._new_life = self._new_life or made
         if made and not self._said_gone:
             self._said_gone = True
             self._warn(
@@ -194,6 +200,11 @@ class EntryChunks:
         """Hold the entries of one chunk: full, large enough, or as many as come in time."""
         while True:
             self._fill()
+            if self._unsure:
+                if self._held:
+                    # First this is entered and acknowledged, so that we are not given it again.
+                    return
+                self._after, self._unsure = _OWN, False
             left = self._until - time.monotonic()
             if self._is_full() or left <= 0 or self._drain.is_set():
                 return
@@ -236,6 +247,10 @@ class EntryChunks:
 
     def _enter(self, writer: JobWriter, entries: Sequence[Entry]) -> int | None:
         self._writer = writer
+        if self._new_life:
+            # What was noted in the life before were other entries, perhaps with the same ids.
+            writer.forget_entries_before(self._source, _NEW_LIFE_SECONDS)
+            self._new_life = False
         entered = writer.add_entries(self._source, entries)
         if self._left is not None:
             self._left -= entered.rows

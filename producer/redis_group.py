@@ -112,6 +112,11 @@ class StreamGroup:
             return False
         return True
 
+    def join(self, consumer: str) -> None:
+        """Let the group show `consumer`, which it otherwise does once that holds entries."""
+        address = self.address
+        self._client.xgroup_createconsumer(address.stream, address.group, consumer)
+
     def read(self, consumer: str, after: str, count: int, seconds: float) -> list[Delivered]:
         """Deliver to `consumer` at most `count` entries, waiting at most `seconds` for the first.
 

@@ -46,6 +46,7 @@ class RedisStream:
         self._encoding = find_encoding(read.encoding)
         self._columns = Columns(read.text_column or _TEXT_FIELD, read.id_column, read.keep_columns)
         self._group = StreamGroup(self._address)
+        self._made = False
         self._identity: str | None = None
         self._chunks: EntryChunks | None = None
 
@@ -58,7 +59,8 @@ class RedisStream:
         deadline = time.monotonic() + START_TIMEOUT_SECONDS
         while True:
             try:
-                if self._group.make():
+                self._made = self._group.make()
+                if self._made:
                     say(f"group {self._address.group!r} is made; it begins with the first entry")
                 return True
             except (RedisError, OSError) as error:
@@ -102,6 +104,7 @@ class RedisStream:
             Pace(request.chunk_rows, request.max_wait),
             drain,
             limit=limit,
+            new_life=self._made and self._chunks is None,
             warn=self._warn,
         )
         return self._chunks

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import threading
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -276,9 +275,8 @@ def test_producers_of_one_group_share_it_and_are_told_of_strangers(stream: Strea
     stream.server.xreadgroup("all", "labelstream-0123456789ab-1", {stream.name: ">"}, count=1)
     del stream.texts[:2]
     first, second = stream.start("--chunk-rows", "20"), stream.start("--chunk-rows", "20")
-    adding = threading.Thread(target=lambda: [stream.add(20) for _ in range(50)])
-    adding.start()
-    adding.join(timeout=60)
+    for _ in range(50):
+        stream.add(20)
     stream.wait_for_labels()
     wait_until(lambda: stream.pending() == 2, 60, "what strangers hold stays with them")
     jobs = stream.jobs()
