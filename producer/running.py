@@ -78,7 +78,9 @@ class JobRun:
         meanwhile.
         """
         self._drain = drain
-        sweeper = SweeperThread(Sweeper(self._store, self._services.outbox, holder=producer_name()))
+        sweeper = SweeperThread(
+            Sweeper(self._store, self._services.outbox, holder=producer_name()), tells=False
+        )
         sweeper.start()
         try:
             with Heartbeat(self._writer) as heartbeat, self._broker:

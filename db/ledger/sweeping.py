@@ -219,11 +219,18 @@ class Sweeper:
 
 
 class SweeperThread:
-    """Sweeps every few seconds, busy or not, until it is stopped."""
+    """Sweeps every few seconds, busy or not, until it is stopped.
 
-    def __init__(self, sweeper: Sweeper, *, every: float = SWEEP_SECONDS) -> None:
+    `tells`: whether the first of several sweeps that fail is worth a line of the log. Where another
+    part of the process tells of the same trouble, it is not.
+    """
+
+    def __init__(
+        self, sweeper: Sweeper, *, every: float = SWEEP_SECONDS, tells: bool = True
+    ) -> None:
         self._sweeper = sweeper
         self._every = every
+        self._tells = tells
         self._failing = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
@@ -247,7 +254,7 @@ class SweeperThread:
         except Exception as error:  # noqa: BLE001  (a sweep that fails must not be the last)
             kind = error_kind(error) if isinstance(error, DBAPIError) else type(error).__name__
             log.log(
-                logging.DEBUG if self._failing else logging.WARNING,
+                logging.WARNING if self._tells and not self._failing else logging.DEBUG,
                 "sweep failed (%s); the next one will do its work",
                 kind,
             )

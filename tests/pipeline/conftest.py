@@ -63,7 +63,7 @@ def starter_postgres(postgres_server: str, starter_sqlite: str, registry: Path) 
         yield url
 
 
-def _copied(starter: str, folder: Path) -> str:
+def copied(starter: str, folder: Path) -> str:
     path = folder / "store.db"
     shutil.copyfile(str(make_url(starter).database), path)
     return f"sqlite:///{path}"
@@ -73,7 +73,7 @@ def _copied(starter: str, folder: Path) -> str:
 def starter_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """URL of a database of the test's own that has the starter, on SQLite and on PostgreSQL."""
     if request.param == "sqlite":
-        yield _copied(request.getfixturevalue("starter_sqlite"), tmp_path)
+        yield copied(request.getfixturevalue("starter_sqlite"), tmp_path)
         return
     template = request.getfixturevalue("starter_postgres")
     with fresh_database(request.getfixturevalue("postgres_server"), template) as url:
@@ -99,7 +99,7 @@ def module_cluster(
     folder = tmp_path_factory.mktemp("module")
     # Its own Redis database: other tests empty the first one.
     broker = make_url(redis_server).set(database="1").render_as_string(hide_password=False)
-    cluster = Cluster(folder, broker, _copied(starter_sqlite, folder), registry)
+    cluster = Cluster(folder, broker, copied(starter_sqlite, folder), registry)
     yield cluster
     cluster.stop()
 
