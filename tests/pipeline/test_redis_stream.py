@@ -16,8 +16,12 @@ from sqlalchemy import make_url
 from db.ledger.jobs import ledger_id
 from tests.cluster import Cluster, wait_until
 from tests.db.ledger_parts import change, past
+from tests.faults.servers import RedisServer
 
 LABELS = ("sadness", "joy", "love", "anger", "fear", "surprise")
+
+
+SECRET_PASSWORD = "p4ssw0rd-of-a-stream"
 
 
 class Stream:
@@ -192,7 +196,7 @@ def test_a_killed_producer_loses_nothing_and_its_heir_doubles_nothing(stream: St
     stream.wait_until_settled()
     dead, living = stream.jobs()
     assert sum(row.job_id == dead.id for row in stream.rows()) == 800
-    assert dead.state == "done"
+    wait_until(lambda: stream.states() == ["done", "running"], 60, "the dead one's job is done")
     wait_until(lambda: len(stream.consumers()) == 1, 60, "the dead one's name is gone")
     assert stream.consumers()[0].endswith(f"-{living.id}")
     stop(heir)
@@ -304,3 +308,40 @@ def test_a_stream_that_is_emptied_begins_anew(stream: Stream) -> None:
     said = stop(process)
     assert said.count("was gone and is made again") == 1
     assert len(stream.jobs()) == 1
+
+
+def allow(stream: Stream) -> None:
+    """Let the reader in: a Redis that comes back has forgotten its users."""
+    stream.server.acl_setuser(
+        "reader", enabled=True, passwords=[f"+{SECRET_PASSWORD}"], keys=["*"], categories=["+@all"]
+    )
+
+
+def test_a_redis_that_is_killed_and_comes_back_loses_nothing_and_shows_no_password(
+    hashing: Cluster, tmp_path: Path
+) -> None:
+    source = RedisServer(tmp_path / "source")
+    source.start()
+    try:
+        stream = Stream(hashing, source.url, "killed")
+        allow(stream)
+        shown = stream.address
+        stream.address = shown.replace("redis://", f"redis://reader:{SECRET_PASSWORD}@")
+        process = stream.start()
+        for _ in range(2):
+            stream.add(400)
+            wait_until(lambda: len(stream.rows()) > len(stream.texts) - 300, 60, "in the middle")
+            source.kill()
+            source.start()
+            allow(stream)
+            stream.wait_for_labels()
+            stream.wait_until_settled()
+        said = stop(process)
+    finally:
+        source.stop()
+    assert said.count(" is away (") == 2
+    assert said.count(" answers again") == 2
+    job = stream.jobs()[0]
+    assert job.source == shown
+    tables = "".join(str(hashing.rows(f"SELECT * FROM {name}")) for name in ("jobs", "rejects"))
+    assert SECRET_PASSWORD not in tables + said + hashing.logs()
