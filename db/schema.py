@@ -152,6 +152,7 @@ class Chunk(Base):
     __table_args__ = (
         # Not a partial index: SQLite would not use one for a state that is a bound parameter.
         Index("ix_chunks_state_job_id", "state", "job_id"),
+        Index("ix_chunks_job_id_done_at", "job_id", "done_at"),
         Index(
             "ix_chunks_queue_sent_claimed",
             "queue",

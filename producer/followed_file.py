@@ -14,7 +14,7 @@ from producer.chunking import ChunkBuilder, PlacedChunk, row_bytes
 from producer.content import SAMPLE_BYTES
 from producer.draining import Drain
 from producer.encodings import find_encoding
-from producer.following import FollowedRow, Follower, FollowPosition, recorded
+from producer.following import FollowedRow, Follower, FollowPosition, recorded, refuse_wide
 from producer.formats.naming import format_of
 from producer.identity import digest, key_identity, reading_identity
 from producer.ingest import job_options
@@ -45,11 +45,12 @@ class FollowedFile:
         prelude = Prelude(self._name, self._request.read, self._format)
         try:
             with open(self._path, "rb") as file:
-                while prelude.head() is None:
+                while (opened := prelude.head()) is None:
                     data = file.read(SAMPLE_BYTES)
                     if not data:
-                        break
+                        return True
                     prelude.add(data)
+                refuse_wide(opened, self._name)
         except FileNotFoundError:
             if not os.path.isdir(os.path.dirname(self._path)):
                 raise UsageError(

@@ -58,6 +58,15 @@ def recorded(place: FollowPosition, beginning: bytes) -> dict[str, Any]:
     return replace(place, begins=fingerprint(beginning, place.offset)).to_json()
 
 
+def refuse_wide(opened: LiveHead, name: str) -> None:
+    """Raise `UsageError` for a file whose places are not those of its text."""
+    encoding = opened.head.encoding
+    if encoding.transcoded_from is not None:
+        raise UsageError(
+            f"{name} is {encoding.name}; --follow reads utf-8 and encodings of one byte a character"
+        )
+
+
 class Follower:
     """Reads what `path` means, from `start` on: its rest, then what came after it, then on and on.
 
@@ -133,11 +142,7 @@ class Follower:
             opened = prelude.head()
             if opened is not None:
                 break
-        if opened.head.encoding.transcoded_from is not None:
-            raise UsageError(
-                f"{self._name} is {opened.head.encoding.name}; --follow reads utf-8 and encodings "
-                "of one byte a character"
-            )
+        refuse_wide(opened, self._name)
         # The columns of the first file are those of all that follow.
         self._options = opened.options(self._options)
         for note in opened.notes:

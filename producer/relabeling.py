@@ -136,7 +136,7 @@ def relabel(
 def _check_parent(parent: JobRecord) -> None:
     if parent.state == "running" and parent.producer_lease_until is None:
         raise UsageError(
-            f"job {parent.id} was interrupted; go on with it by the command that began it, or end "
+            f"job {parent.id} was interrupted; go on with it: producer resume {parent.id}, or end "
             f"it: producer cancel {parent.id}"
         )
     if parent.state == "running":

@@ -10,7 +10,7 @@ from db.ledger.jobs import JobRecord, Production, get_job
 from db.ledger.producing import JobLost, JobWriter
 from db.ledger.rates import Flow, flow
 from db.ledger.sweeping import Sweeper, SweeperThread
-from db.ledger.totals import JobTotals, job_totals, label_mix
+from db.ledger.totals import GrowingTotals, JobTotals, label_mix
 from db.ledger.workers import living_workers
 from producer.beginning import producer_name
 from producer.draining import Drain
@@ -58,6 +58,7 @@ class JobRun:
             patience=services.patience,
             tell=screen.warn,
         )
+        self._totals = GrowingTotals(services.store, job.id)
         self._next_look = 0.0
         self._alone_since: float | None = None
         self._said_alone = False
@@ -128,8 +129,8 @@ class JobRun:
         job = self._job
         if job.continues:
             return (
-                f"job {job.id} is interrupted and loses nothing; the same command goes on "
-                f"with it, and this ends it: producer cancel {job.id}"
+                f"job {job.id} is interrupted and loses nothing; the same command goes on with it, "
+                f"as does producer resume {job.id}, and this ends it: producer cancel {job.id}"
             )
         return (
             f"job {job.id} is left; its rows in the database are labelled by the workers, "
@@ -147,9 +148,10 @@ class JobRun:
         now = time.monotonic()
         if now < self._next_look:
             return
-        totals = self._patiently(lambda: job_totals(self._store, self._job.id))
+        totals = self._patiently(self._totals.now)
         mix: Mapping[str, int] = {}
-        if self._screen.shows_progress:
+        # That of a stream costs more with each row that it ever had.
+        if self._screen.shows_progress and self._job.stream is None:
             mix = self._patiently(lambda: label_mix(self._store, self._job.id))
         flows: Flow | None = None
         if self._job.stream is not None:
@@ -159,7 +161,7 @@ class JobRun:
         if flows is None:
             self._screen.update(totals, mix, self.progress())
         else:
-            self._screen.update_stream(totals, mix, flows)
+            self._screen.update_stream(totals, flows)
         self._judge_rejects(totals)
         self._broker.judge(totals.labeled + totals.rejected)
         self._look_for_workers(now)

@@ -83,13 +83,13 @@ class Screen(AbstractContextManager["Screen"]):
             self._next_line = now + _LINE_SECONDS
             self._console.print(Text(words), soft_wrap=True)
 
-    def update_stream(self, totals: JobTotals, mix: Mapping[str, int], flows: Flow) -> None:
+    def update_stream(self, totals: JobTotals, flows: Flow) -> None:
         """Show how a job flows whose source has no end; elsewhere than at a terminal, its changes."""
         if self._quiet:
             return
         words = flow_words(totals, flows)
         if self.shows_progress:
-            self._show_bar(totals.rows, None, words, mix, ends=False)
+            self._show_bar(totals.rows, None, words, {}, ends=False)
             return
         now = time.monotonic()
         if self._started is None:

@@ -5,6 +5,7 @@ import select
 import threading
 import time
 
+from db.errors import UsageError
 from producer.rows import ReadingStopped, SourceError
 
 #: What people and the ledger call it.
@@ -52,7 +53,8 @@ class StandardBytes:
     def read(self, size: int) -> bytes:
         """Return what is there, at most `size` bytes, waiting for the first; nothing at the end.
 
-        Raises `ReadingStopped` after a drain, and `SourceError` where it cannot be read.
+        Raises `ReadingStopped` after a drain. Where it cannot be read, raises `SourceError`, and
+        `UsageError` if it continues: the same bytes may be given another time.
         """
         while not self.drain.is_set():
             if self.waits(_LOOK_SECONDS):
@@ -80,7 +82,8 @@ class StandardBytes:
         try:
             data = os.read(self._descriptor, size)
         except OSError as error:
-            raise SourceError(f"{NAME} cannot be read: {error.strerror}") from None
+            reason = f"{NAME} cannot be read: {error.strerror}"
+            raise (UsageError if self._continues else SourceError)(reason) from None
         self._ended = not data
         self._in_line = bool(data) and not data.endswith((b"\n", b"\r"))
         self._read += len(data)

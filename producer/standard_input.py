@@ -125,7 +125,7 @@ class StandardInput:
         prelude = self._prelude
         try:
             prelude.add(self._bytes.read(_HEAD_BYTES))
-        except SourceError as error:
+        except (SourceError, UsageError) as error:
             raise UsageError(f"{error}; redirect or pipe something readable into it") from None
         for magic, kind, command in _PACKED:
             if prelude.data.startswith(magic):
@@ -140,6 +140,7 @@ class StandardInput:
         if limit is not None and start.row >= limit:
             return
         stream = Rewound(bytes(self._prelude.data), self._bytes)
+        self._prelude.data.clear()
         for row, place in placed_rows(stream, self._known, start, NAME):
             put((row, place), row_bytes(row))
             if place.row == limit:

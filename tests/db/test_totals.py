@@ -1,7 +1,7 @@
 """Totals are sums over chunks, counted by hand here."""
 
 from db.ledger.closing import close_chunk
-from db.ledger.totals import job_totals, label_mix, reject_reasons, truncated_rows
+from db.ledger.totals import GrowingTotals, job_totals, label_mix, reject_reasons, truncated_rows
 from db.store import Store
 from tests.db.ledger_parts import add, begin, change, held, result_of
 
@@ -52,3 +52,48 @@ def test_one_job_is_not_counted_in_another(store: Store) -> None:
     assert job_totals(store, other.job).rows == 0
     assert label_mix(store, other.job) == {}
     assert reject_reasons(store, other.job) == {}
+
+
+def test_counts_that_grow_are_those_of_the_job_at_every_moment(store: Store) -> None:
+    writer = begin(store)
+    growing = GrowingTotals(store, writer.job)
+    assert growing.now() == job_totals(store, writer.job)
+    taken = {}
+    row = 1
+    # Entered and closed out of order, some of rejects alone, one divided.
+    for step in ("+", "+", "-2", "+", "0", "-1", "+", "/4", "+", "-3", "-7", "+", "-8", "-9", "-6"):
+        number = int(step[1:] or 0)
+        if step == "+":
+            entered = add(writer, row, 3, rejected=1)
+            taken[entered] = held(store, writer.job, entered)
+            row += 4
+        elif step == "0":
+            add(writer, row, 0, rejected=2)
+            row += 2
+        elif step == "/4":
+            # The parts of the fifth chunk.
+            change(store, "UPDATE chunks SET state = 'split', payload = NULL WHERE number = 5")
+            for _ in range(2):
+                part = add(writer, row, 1)
+                taken[part] = held(store, writer.job, part)
+                change(store, f"UPDATE chunks SET parent_number = 5 WHERE number = {part}")
+                row += 1
+        else:
+            result = result_of(taken[number], version=1 + number % 2)
+            assert close_chunk(store, taken[number], result)
+        assert growing.now() == job_totals(store, writer.job), step
+        assert growing.now() == job_totals(store, writer.job), "and at a second look"
+
+
+def test_what_is_closed_for_good_is_counted_once(store: Store) -> None:
+    writer = begin(store)
+    growing = GrowingTotals(store, writer.job)
+    for number in (1, 2, 3):
+        add(writer, 4 * number, 2)
+    for number in (1, 3):
+        taken = held(store, writer.job, number)
+        assert close_chunk(store, taken, result_of(taken))
+    assert growing.now().labeled == 4
+    # Nobody does this: it shows which chunks are looked at again.
+    change(store, "UPDATE chunks SET labeled = 100")
+    assert growing.now().labeled == 2 + 100 + 100

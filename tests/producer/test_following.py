@@ -156,6 +156,15 @@ def test_a_truncated_file_is_read_from_its_start(log: Path) -> None:
     assert follow.numbers == [1, 2, 3, 4]
 
 
+def test_so_is_one_of_which_only_the_end_was_cut_off(log: Path) -> None:
+    long = [f"line {number}, which is rather long" for number in range(1, 101)]
+    log.write_text("".join(f"{line}\n" for line in long))
+    follow = Following(log)
+    follow.wait_for(*long)
+    os.truncate(log, sum(len(line) + 1 for line in long[:60]))
+    follow.wait_for(*long, *long[:60])
+
+
 def test_so_is_one_that_was_overwritten_by_a_longer_one(log: Path) -> None:
     follow = Following(log)
     follow.wait_for("line 1", "line 2")
@@ -179,7 +188,7 @@ def test_a_rotation_while_nobody_read_loses_no_row(log: Path) -> None:
     assert again.warned == []
 
 
-def test_nor_do_several(log: Path) -> None:
+def test_several_rotations_while_nobody_read_lose_no_row_either(log: Path) -> None:
     follow = Following(log)
     follow.wait_for("line 1", "line 2")
     position = follow.stop(after=1)

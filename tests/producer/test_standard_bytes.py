@@ -1,6 +1,7 @@
 """The bytes of a pipe: as they come, to the end of the line that has begun when it is drained."""
 
 import os
+import pty
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from db.errors import UsageError
 from producer import standard_bytes
 from producer.rows import ReadingStopped, SourceError
 from producer.standard_bytes import StandardBytes
@@ -49,6 +51,17 @@ def test_at_its_end_nothing_comes_however_often_it_is_read(pipe: Pipe) -> None:
     assert [stream.read(100), stream.read(100)] == [b"", b""]
     stream.drain.set()
     assert stream.read(100) == b"", "its end is its end, also when it is drained"
+
+
+def test_a_terminal_is_not_read_on_after_its_end_was_typed() -> None:
+    terminal, typed = pty.openpty()
+    try:
+        stream = StandardBytes(typed, continues=False)
+        os.write(terminal, b"one\n\x04two\n")
+        assert [stream.read(100), stream.read(100), stream.read(100)] == [b"one\n", b"", b""]
+    finally:
+        os.close(terminal)
+        os.close(typed)
 
 
 @pytest.mark.parametrize("continues", [False, True])
@@ -108,5 +121,8 @@ def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:
     try:
         with pytest.raises(SourceError, match="standard input cannot be read: Is a directory"):
             StandardBytes(folder, continues=False).read(100)
+        # A job that can go on is not to end for it.
+        with pytest.raises(UsageError, match="standard input cannot be read: Is a directory"):
+            StandardBytes(folder, continues=True).read(100)
     finally:
         os.close(folder)

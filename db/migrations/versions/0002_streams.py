@@ -17,3 +17,4 @@ def upgrade() -> None:
     op.add_column("workers", sa.Column("process", sa.Text(), nullable=True))
     op.add_column("stream_entries", sa.Column("entered_at", UtcDateTime(), nullable=True))
     op.create_index("ix_stream_entries_entered_at", "stream_entries", ["entered_at"], unique=False)
+    op.create_index("ix_chunks_job_id_done_at", "chunks", ["job_id", "done_at"], unique=False)
