@@ -18,6 +18,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from db.defaults import LOST_CONNECTION_SECONDS, START_TIMEOUT_SECONDS
 from db.errors import ServiceUnavailable, UsageError, hide_password
 from db.failures import connection_error, error_kind, may_come_up, may_pass
+from db.interrupts import in_one_piece
 from db.settings import Settings
 from db.tries import LONGEST_PAUSE_SECONDS, Outage, Tell, Tries
 
@@ -102,16 +103,30 @@ class Store:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Open a transaction that only reads."""
-        with self.engine.connect() as connection, connection.begin():
+        with self._connected() as connection, connection.begin():
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """Open a transaction that writes; on SQLite it takes the write lock at once."""
-        with self.engine.connect() as connection:
+        """Open a transaction that writes; on SQLite it takes the write lock at once.
+
+        Ctrl-C comes after it, not in its middle: it is as short as every writing transaction.
+        """
+        with in_one_piece(), self.engine.connect() as connection:
             connection = connection.execution_options(labelstream_write=True)
             with connection.begin():
                 yield connection
+
+    @contextmanager
+    def _connected(self) -> Iterator[Connection]:
+        # Ctrl-C must not strike inside of the pool, which all threads share.
+        with in_one_piece():
+            connection = self.engine.connect()
+        try:
+            yield connection
+        finally:
+            with in_one_piece():
+                connection.close()
 
     def retrying(
         self,
@@ -151,9 +166,14 @@ class Store:
                 return
             except DBAPIError as error:
                 if not may_come_up(error) or time.monotonic() + pause > deadline:
+                    what = (
+                        "its file and folder may be written and have room"
+                        if self.dialect == "sqlite"
+                        else "the database runs"
+                    )
                     raise ServiceUnavailable(
                         f"database {self.name} cannot be used: {connection_error(error)}; "
-                        "check LABELSTREAM_DATABASE_URL and that the database runs"
+                        f"check LABELSTREAM_DATABASE_URL and that {what}"
                     ) from None
             time.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)

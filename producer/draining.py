@@ -5,6 +5,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from db.interrupts import interrupt
+
 
 class Drain(threading.Event):
     """Set when no more is to be read; what was read is entered and, if asked for, waited for.
@@ -24,7 +26,7 @@ def draining(drain: Drain) -> Iterator[None]:
 
     def handle(*_: object) -> None:
         if drain.is_set():
-            raise KeyboardInterrupt
+            interrupt()
         drain.set()
 
     before = {

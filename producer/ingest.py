@@ -8,6 +8,7 @@ from typing import Any
 
 from db.defaults import STARTER_MODEL
 from db.errors import JobFailed, hide_password
+from db.interrupts import interrupt
 from db.ledger.jobs import JobRecord, NewJob
 from db.registry.names import ModelRef, parse_ref
 from db.registry.versions import list_versions, resolve
@@ -34,16 +35,21 @@ START = Position(file=0, offset=0, line=0, row=0)
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Make TERM end a call as Ctrl-C does: in order, with the job ready to be continued."""
+    """Make TERM end a call as Ctrl-C does: in order, with the job ready to be continued.
 
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
+    Both between two steps. A signal that is ignored, as Ctrl-C is in the background of a shell, stays
+    ignored.
+    """
+    before = {
+        number: signal.signal(number, interrupt)
+        for number in (signal.SIGINT, signal.SIGTERM)
+        if signal.getsignal(number) is not signal.SIG_IGN
+    }
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def ingest(request: IngestRequest, settings: Settings, screen: Screen) -> Outcome:

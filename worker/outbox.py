@@ -5,6 +5,7 @@ import textwrap
 from celery import Celery
 
 from db.errors import one_line
+from db.interrupts import in_one_piece
 from db.ledger.sweeping import ChunkId
 from worker.messages import LABEL_CHUNK, ChunkMessage
 
@@ -25,15 +26,17 @@ class CeleryOutbox:
     def send(self, chunk: ChunkId) -> None:
         """Send the message that names `chunk`; kombu's errors mean it was perhaps not sent."""
         message = ChunkMessage(self._ledger, chunk.job, chunk.number)
-        self._app.send_task(
-            LABEL_CHUNK,
-            args=(message.to_wire(),),
-            queue=chunk.queue,
-            ignore_result=True,
-            retry=False,
-            # What task events show of the arguments.
-            argsrepr=f"(job {chunk.job} chunk {chunk.number})",
-        )
+        # Ctrl-C must not strike inside of Celery's pool, which the sweeper's thread shares.
+        with in_one_piece():
+            self._app.send_task(
+                LABEL_CHUNK,
+                args=(message.to_wire(),),
+                queue=chunk.queue,
+                ignore_result=True,
+                retry=False,
+                # What task events show of the arguments.
+                argsrepr=f"(job {chunk.job} chunk {chunk.number})",
+            )
 
     def is_empty(self, queue: str) -> bool:
         """Whether no message waits in `queue`; those that a worker holds do not count."""
