@@ -71,7 +71,7 @@ class Runtime:
     def start(self, model: str) -> None:
         """Load `model` and begin the threads."""
         # What the worker before this one held when it died need not wait for the model to load.
-        self._sweeper.sweep()
+        self._sweeper.sweep_ahead()
         self._departure.start()
         self.engine.start()
         self._chooser.begin(model)

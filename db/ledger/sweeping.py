@@ -246,8 +246,12 @@ class SweeperThread:
         if self._thread.ident is not None:
             self._thread.join(timeout=10)
 
-    def sweep(self) -> None:
-        """Sweep once, in the calling thread; a failure is told, and left to the next sweep."""
+    def sweep_ahead(self) -> None:
+        """Sweep once before `start`, in the calling thread, and keep no duty until then."""
+        self._sweep()
+        self._leave()
+
+    def _sweep(self) -> None:
         try:
             self._sweeper.sweep()
             self._failing = False
@@ -262,9 +266,12 @@ class SweeperThread:
 
     def _run(self) -> None:
         while True:
-            self.sweep()
+            self._sweep()
             if self._stop.wait(self._every):
                 break
+        self._leave()
+
+    def _leave(self) -> None:
         try:
             self._sweeper.leave()
         except DBAPIError as error:

@@ -202,6 +202,17 @@ def test_the_thread_sweeps_on_after_a_failure_and_leaves_its_duty(store: Store) 
     wait_until(lambda: after.sweep() is not None, 5, "the duty was given up")
 
 
+def test_a_sweep_ahead_of_the_thread_does_its_work_and_keeps_no_duty(
+    store: Store, outbox: ListOutbox
+) -> None:
+    add(begin(store), 1, 1)
+    SweeperThread(Sweeper(store, outbox, "starting")).sweep_ahead()
+    assert outbox.numbers() == [1]
+    after = Sweeper(store, ListOutbox(), "after")
+    wait_until(lambda: after.sweep() is not None, 5, "the duty was given up")
+    SweeperThread(Sweeper(store, BrokenOutbox(), "starting")).sweep_ahead()
+
+
 def test_sweeping_and_closing_at_once_close_a_chunk_once(store: Store, outbox: ListOutbox) -> None:
     writer = begin(store)
     for turn in range(10):
