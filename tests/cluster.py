@@ -47,6 +47,13 @@ def clean_environment(**settings: str) -> dict[str, str]:
     }
 
 
+def is_stopped(process: int) -> bool:
+    """Whether no thread of a process runs any more, as far as the system tells."""
+    threads = Path(f"/proc/{process}/task").glob("*/stat")
+    # The state stands after the name, which is in brackets and may hold anything.
+    return all(stat.read_text().rpartition(")")[2].split()[0] in "Tt" for stat in threads)
+
+
 class Cluster:
     """Workers and producers that share one Redis and one database."""
 
@@ -95,6 +102,8 @@ class Cluster:
         """Stop a process at a moment when it holds no lock, which would stop all others too."""
         for _ in range(100):
             process.send_signal(signal.SIGSTOP)
+            # A thread that is inside the system goes on until it comes out.
+            wait_until(lambda: is_stopped(process.pid), 60, "every thread of it is stopped")
             if not self._is_locked():
                 return
             process.send_signal(signal.SIGCONT)

@@ -97,7 +97,7 @@ def start_postgres(folder: Path) -> Iterator[str]:
     if given:
         yield given
         return
-    server = _postgres_package().get_server(folder / "postgres", cleanup_mode="delete", start=False)
+    server = postgres_package().get_server(folder / "postgres", cleanup_mode="delete", start=False)
     _start_patiently(server)
     try:
         url: str = server.get_uri(driver="psycopg")
@@ -119,7 +119,7 @@ def _start_patiently(server: Any) -> None:
                 raise
 
 
-def _postgres_package() -> ModuleType:
+def postgres_package() -> ModuleType:
     # There is not a wheel of it for every platform.
     with warnings.catch_warnings():
         # It looks for a runtime folder that a machine without logins does not have.
