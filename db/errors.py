@@ -104,7 +104,12 @@ def run_command(app: "Typer") -> None:
             _end("interrupted", INTERRUPTED)
         if hasattr(error, "connection_invalidated"):
             # SQLAlchemy's, known by its form: importing it only to ask would slow every command.
-            _end(f"error: the database failed ({type(error).__name__}); see that it runs", 2)
+            kind = type(getattr(error, "orig", None) or error).__name__
+            _end(
+                f"error: the database failed ({kind}); "
+                "see that it runs, may be written and has room",
+                2,
+            )
         # What the command-line library raises for arguments that do not fit.
         if not hasattr(error, "format_message"):
             raise

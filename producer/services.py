@@ -77,8 +77,8 @@ def open_services(
         yield Services(store, outbox, broker, settings.patience)
     except DBAPIError as error:
         raise ServiceUnavailable(
-            f"database {store.name} failed ({error_kind(error)}); see that it runs and has room; "
-            "the job, if one began, goes on with the same command"
+            f"database {store.name} failed ({error_kind(error)}); see that it runs, may be written "
+            "and has room; the job, if one began, goes on with the same command"
         ) from None
     finally:
         store.close()
