@@ -1,6 +1,8 @@
 """Another Celery client sends texts: labelled once, whatever it sends, and whoever dies."""
 
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +17,7 @@ import redis
 from celery import Celery
 
 from tests.cluster import BIN, Cluster, clean_environment, wait_until
+from tests.test_readme import README
 
 LABELS = ("sadness", "joy", "love", "anger", "fear", "surprise")
 TASK = "labelstream.label_texts"
@@ -97,6 +100,15 @@ def test_the_example_sends_texts(client: Client, tmp_path: Path) -> None:
     )
     rows = client.wait_for(f"{SECRET} one", f"{SECRET} two")
     assert [row.external_id for row in rows] == done.stdout.split()
+
+
+def test_the_task_of_the_readme_is_labelled(client: Client, tmp_path: Path) -> None:
+    (code,) = re.findall(r"```python\n(from celery.*?)```", README, re.DOTALL)
+    broker = client.cluster.settings["LABELSTREAM_BROKER_URL"]
+    code = code.replace("redis://localhost:6379/0", broker)
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, timeout=60, check=True)
+    (row,) = client.wait_for("what a day")
+    assert (row.external_id, json.loads(row.extra)) == ("t1", {"user": "me"})
 
 
 def test_a_task_that_is_delivered_again_changes_nothing(client: Client) -> None:
