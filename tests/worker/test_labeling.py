@@ -20,6 +20,7 @@ from db.store import Store
 from tests.cluster import wait_until
 from tests.db.at_once import at_once
 from tests.db.ledger_parts import add, begin, change, facts, held, value
+from tests.proxy import proxy_to
 from tests.worker.made_engines import LABELS, Held, MadeEngine
 from worker.choosing import VersionChooser
 from worker.encoder import EncodedRows
@@ -418,3 +419,43 @@ def test_tokenising_has_a_limit_too(
     worker = make_worker(lambda _: engine, limit=5.0)
     assert worker.label(job.job, add(job, 1, 3))
     assert [seconds > 5 for seconds in left] == [True], "and it is not that of a micro-batch"
+
+
+def test_who_waits_for_a_model_to_load_leaves_when_the_worker_leaves(
+    store: Store, job: JobWriter, make_worker: Callable[..., Worker]
+) -> None:
+    loading, go_on = threading.Event(), threading.Event()
+
+    def load(_: Version) -> MadeEngine:
+        loading.set()
+        go_on.wait(60)
+        return MadeEngine()
+
+    worker = make_worker(load)
+    waiting = worker.label_aside(job.job, add(job, 1, 3))
+    assert loading.wait(30)
+    worker.labeler.drain()
+    waiting.join(30)
+    go_on.set()
+    assert waiting.said is False, "the message is given back"
+    assert state(store, job, 1) == "queued"
+
+
+def test_who_waits_for_a_database_that_is_away_leaves_when_the_worker_leaves(
+    postgres_store: Store,
+) -> None:
+    job = begin(postgres_store)
+    chunk = add(job, 1, 3)
+    with proxy_to(postgres_store.url) as proxy:
+        far = Store(proxy.url(postgres_store.url))
+        worker = Worker(far)
+        proxy.cut()
+        waiting = worker.label_aside(job.job, chunk)
+        accepted = proxy.accepted
+        wait_until(lambda: proxy.accepted > accepted + 2, 30, "it is tried again")
+        worker.labeler.drain()
+        waiting.join(30)
+        assert waiting.said is False, "the message is given back"
+        worker.engine.stop()
+        far.close()
+    assert state(postgres_store, job, chunk) == "queued"
