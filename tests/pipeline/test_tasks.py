@@ -17,6 +17,8 @@ import redis
 from celery import Celery
 
 from tests.cluster import BIN, Cluster, clean_environment, wait_until
+from tests.databases import fresh_database
+from tests.proxy import proxy_to
 from tests.test_readme import README
 
 LABELS = ("sadness", "joy", "love", "anger", "fear", "surprise")
@@ -299,3 +301,30 @@ def test_a_killed_worker_loses_no_task(cluster: Cluster) -> None:
     wait_until(lambda: cluster.logs().count("task known already") == 3, 60, "each is known already")
     assert cluster.value("SELECT count(*) FROM labeled_texts") == 12
     client.app.close()
+
+
+def test_a_task_that_cannot_be_entered_goes_back_into_its_queue(
+    postgres_server: str, starter_postgres: str, registry: Path, redis_url: str, tmp_path: Path
+) -> None:
+    with fresh_database(postgres_server, starter_postgres) as url, proxy_to(url) as proxy:
+        cluster = Cluster(tmp_path, redis_url, url, registry)
+        client = Client(cluster)
+        try:
+            cluster.start_worker(
+                LABELSTREAM_ENGINE="text-hash",
+                LABELSTREAM_PATIENCE="2",
+                LABELSTREAM_DATABASE_URL=proxy.url(url),
+            )
+            client.send_texts(f"{SECRET} before")
+            client.wait_for(f"{SECRET} before")
+            proxy.cut()
+            client.send_texts(f"{SECRET} meanwhile")
+            log = cluster.worker_log(0)
+            wait_until(lambda: "goes back into its queue" in log.read_text(), 60, "it goes back")
+            proxy.restore()
+            client.wait_for(f"{SECRET} meanwhile")
+            assert cluster.value("SELECT count(*) FROM labeled_texts") == 2
+            assert SECRET not in log.read_text()
+        finally:
+            client.app.close()
+            cluster.stop()

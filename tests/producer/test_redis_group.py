@@ -25,7 +25,7 @@ from producer.rows import SourceError
 from tests.db.at_once import at_once
 from tests.db.ledger_parts import change, past, value
 from tests.producer.made_jobs import new_job
-from tests.proxy import TcpProxy
+from tests.proxy import proxy_to
 from tests.services import start_redis
 
 LEDGER = "0123456789abcdef0123456789abcdef"
@@ -289,7 +289,7 @@ def test_an_answer_that_was_lost_on_the_way_loses_no_entry(
 ) -> None:
     """Redis has delivered them; nobody has got them."""
     ids = add(server, 5)
-    with TcpProxy("127.0.0.1", int(address.server.split(":")[2].split("/")[0])) as proxy:
+    with proxy_to(address.url) as proxy:
         through = StreamGroup(parse_address(f"{proxy.url(address.url)}?stream=s&group=g"))
         said: list[str] = []
         _, chunks = producer(sqlite_store, through, consumer="me", warn=said.append)
@@ -309,7 +309,7 @@ def test_an_answer_that_was_lost_on_the_way_loses_no_entry(
 def test_what_is_in_hand_when_the_connection_breaks_is_entered_once(
     sqlite_store: Store, address: RedisAddress, server: Any, group: StreamGroup
 ) -> None:
-    with TcpProxy("127.0.0.1", int(address.server.split(":")[2].split("/")[0])) as proxy:
+    with proxy_to(address.url) as proxy:
         through = StreamGroup(parse_address(f"{proxy.url(address.url)}?stream=s&group=g"))
         writer, chunks = producer(sqlite_store, through, limit=30, pace=add_uneven(server))
         stream = iter(chunks)
