@@ -78,7 +78,7 @@ class FollowedFile:
             model=reference.model,
             model_ref=str(reference),
             queue=request.queue,
-            position=FollowPosition().to_json(),
+            position=FollowPosition.at_start(self._path).to_json(),
             store_text=request.store_text,
             stream="follow",
         )

@@ -1,5 +1,6 @@
 """The rows of a growing file, through its rotations and truncations, each once and in order."""
 
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -9,7 +10,7 @@ from typing import Any
 from db.errors import UsageError
 from producer.live_head import LiveHead, Prelude
 from producer.live_rows import rows_from
-from producer.rotation import Sibling, names_another, siblings, written_between
+from producer.rotation import Sibling, find, names_another, written_between
 from producer.rows import Position, ReadingStopped, ReadOptions, RejectedRow, Row
 from producer.tail import Tail, fingerprint
 
@@ -30,13 +31,22 @@ class FollowPosition:
     offset: int = 0
     line: int = 0
     row: int = 0
-    #: None before the first row.
+    #: None where there is no file yet.
     inode: int | None = None
     #: Its fingerprint, see `Tail`.
     begins: str = ""
     #: The columns that are read, guessed at the first file or given.
     text_column: str | None = None
     id_column: str | None = None
+
+    @classmethod
+    def at_start(cls, path: str) -> "FollowPosition":
+        """Return the place before the first row of the file that `path` names now, if any."""
+        try:
+            inode = os.stat(path).st_ino
+        except OSError:
+            return cls()
+        return cls(inode=inode, begins=fingerprint(b"", 0))
 
     @classmethod
     def of(cls, position: Mapping[str, Any]) -> "FollowPosition":
@@ -155,14 +165,15 @@ class Follower:
         """Return the file in which `start` is and `start`, or what comes after it and its beginning."""
         if start.inode is None:
             return self._named(drain), start
-        for each in siblings(self._path):
-            if each.inode != start.inode:
+        while (found := find(self._path, start.inode)) is not None:
+            tail = self._open(found, drain)
+            if tail is None:
+                # It was renamed at this moment.
                 continue
-            tail = self._open(each, drain)
-            if tail is not None and tail.is_the_one(start.offset, start.begins):
+            if tail.is_the_one(start.offset, start.begins):
                 return tail, start
-            if tail is not None:
-                tail.close()
+            tail.close()
+            break
         self._warn(
             f"the file that was read as {self._name} is not there any more, or was truncated: rows "
             "that were written to it since may have been missed"
@@ -172,12 +183,23 @@ class Follower:
     def _next(self, done: Tail, drain: threading.Event) -> Tail:
         """Return what comes after a file that is over: what was rotated since, or what is named now."""
         self._read.append(done.inode)
-        for each in written_between(self._path, done.inode, done.modified):
-            if each.inode not in self._read:
-                tail = self._open(each, drain)
-                if tail is not None:
+        while True:
+            between = self._unread(done)
+            if not between:
+                tail = self._named(drain)
+                # What was rotated while it was opened comes before it.
+                inodes = [each.inode for each in self._unread(done)]
+                if not inodes or inodes[0] == tail.inode:
                     return tail
-        return self._named(drain)
+                tail.close()
+                continue
+            rotated = self._open(between[0], drain)
+            if rotated is not None:
+                return rotated
+
+    def _unread(self, done: Tail) -> list[Sibling]:
+        between = written_between(self._path, done.inode, done.modified)
+        return [each for each in between if each.inode not in self._read]
 
     def _open(self, sibling: Sibling, drain: threading.Event) -> Tail | None:
         """Open a file that was found; None if its name means another one already."""

@@ -3,12 +3,16 @@
 import os
 import re
 import stat
-from collections.abc import Iterator
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 #: How rotated files are called: the name, then a number or a date.
 _ROTATED = r"[.-](?P<mark>\d[\dT:_.+-]*)"
+
+#: How often it is looked again in the middle of a rotation, and seconds between two looks.
+_LOOKS = 5
+_PAUSE_SECONDS = 0.02
 
 #: Digits of the largest number that counts rotations; more are a date.
 _COUNTER_DIGITS = 4
@@ -36,50 +40,74 @@ def names_another(path: str, inode: int) -> bool:
 
 
 def siblings(path: str) -> list[Sibling]:
-    """Return the files beside `path` whose names begin as its own, `path` itself among them."""
-    return list(_siblings(path))
+    """Return the files beside `path` whose names begin as its own, `path` itself among them.
+
+    Looked at again while names change under the look, as they do in the middle of a rotation.
+    """
+    found: list[Sibling] = []
+    for _ in range(_LOOKS):
+        found, is_whole = _look(path)
+        if is_whole:
+            break
+        time.sleep(_PAUSE_SECONDS)
+    return found
+
+
+def find(path: str, inode: int) -> Sibling | None:
+    """Return the file `inode` beside `path`, whatever it is called by now; None if it is nowhere."""
+    for _ in range(_LOOKS):
+        for each in siblings(path):
+            if each.inode == inode:
+                return each
+        # Between two names a file may be missed: the name that it gets was looked at before.
+        time.sleep(_PAUSE_SECONDS)
+    return None
 
 
 def written_between(path: str, inode: int, modified: int) -> list[Sibling]:
     """Return the rotated files that were written after the file `inode` and before `path` is, in order.
 
-    `modified` is when that file was written last.
+    `modified` is when that file was written last; told by its name where it is still there.
     """
     beside = siblings(path)
-    ranks = [each.rank for each in beside if each.inode == inode and each.rank is not None]
-    after = (modified, ranks[0] if ranks else (0, ""))
-    rotated = [
-        (each.modified, each.rank, each)
-        for each in beside
-        if each.rank is not None and each.inode != inode
-    ]
-    return [each for moment, rank, each in sorted(rotated, key=_order) if (moment, rank) > after]
+    own = [each for each in beside if each.inode == inode]
+    after = _order(own[0]) if own else (modified, (0, ""))
+    rotated = [each for each in beside if each.rank is not None and each.inode != inode]
+    return [each for each in sorted(rotated, key=_order) if _order(each) > after]
 
 
-def _order(found: tuple[int, tuple[int, str], Sibling]) -> tuple[int, tuple[int, str]]:
-    return found[0], found[1]
+def _order(sibling: Sibling) -> tuple[int, tuple[int, str]]:
+    return sibling.modified, sibling.rank or (0, "")
 
 
-def _siblings(path: str) -> Iterator[Sibling]:
+def _look(path: str) -> tuple[list[Sibling], bool]:
+    """Return the siblings that could be looked at, and whether no name vanished meanwhile."""
     folder, base = os.path.split(path)
     stem = Path(base).stem
     rotated = re.compile(re.escape(base) + _ROTATED)
+    found: list[Sibling] = []
+    is_whole = True
     try:
-        entries = sorted(os.listdir(folder))
+        names = sorted(os.listdir(folder))
     except OSError:
-        return
-    for name in entries:
+        return found, True
+    for name in names:
         if not name.startswith(stem):
             continue
         beside = os.path.join(folder, name)
         try:
             status = os.stat(beside)
+        except FileNotFoundError:
+            # A link that leads nowhere is no sign of a rotation.
+            is_whole &= os.path.islink(beside)
+            continue
         except OSError:
             continue
         if stat.S_ISREG(status.st_mode):
-            found = rotated.fullmatch(name)
-            rank = _rank(found["mark"]) if found else None
-            yield Sibling(beside, status.st_ino, status.st_mtime_ns, rank)
+            match = rotated.fullmatch(name)
+            rank = _rank(match["mark"]) if match else None
+            found.append(Sibling(beside, status.st_ino, status.st_mtime_ns, rank))
+    return found, is_whole
 
 
 def _rank(mark: str) -> tuple[int, str]:

@@ -26,7 +26,7 @@ class Following:
         self.told: list[str] = []
         self.warned: list[str] = []
         self.error: BaseException | None = None
-        self._positions = [position or FollowPosition().to_json()]
+        self._positions = [position or FollowPosition.at_start(str(path)).to_json()]
         self._drain = threading.Event()
         follower = Follower(
             str(path),
@@ -88,6 +88,20 @@ def rotate(path: Path, kept: int = 3) -> None:
         if older.exists():
             older.rename(path.with_name(f"{path.name}.{number + 1}"))
     path.rename(path.with_name(f"{path.name}.1"))
+    let_the_clock_move(path.parent)
+
+
+def let_the_clock_move(folder: Path) -> None:
+    """Wait until a file that is written now is younger than all: file systems tell time in steps."""
+    newest = max(beside.stat().st_mtime_ns for beside in folder.iterdir())
+    probe = folder / "clock"
+
+    def has_moved() -> bool:
+        probe.write_text("")
+        return probe.stat().st_mtime_ns > newest
+
+    wait_until(has_moved, 10, "the clock moves")
+    probe.unlink()
 
 
 def numbered(first: int, last: int) -> Sequence[str]:

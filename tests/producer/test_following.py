@@ -1,13 +1,13 @@
 """A growing file, through everything that writers and log rotation do to it: every row once, in order."""
 
 import os
+import random
 from pathlib import Path
 
 import pytest
 
 from producer import following, tail
-from tests.cluster import wait_until
-from tests.producer.followed import Following, append, numbered, rotate
+from tests.producer.followed import Following, append, let_the_clock_move, numbered, rotate
 
 
 @pytest.fixture(autouse=True)
@@ -142,7 +142,6 @@ def test_several_rotations_at_once_miss_no_file(log: Path) -> None:
     for number in (3, 4, 5):
         rotate(log)
         append(log, f"line {number}")
-        apart(log)
     follow.wait_for(*numbered(1, 5))
 
 
@@ -193,7 +192,6 @@ def test_several_rotations_while_nobody_read_lose_no_row_either(log: Path) -> No
     follow.wait_for("line 1", "line 2")
     position = follow.stop(after=1)
     for number in (3, 4, 5):
-        apart(log)
         rotate(log)
         append(log, f"line {number}")
     again = Following(log, position)
@@ -201,14 +199,14 @@ def test_several_rotations_while_nobody_read_lose_no_row_either(log: Path) -> No
     assert again.warned == []
 
 
-def test_dates_in_the_names_of_rotated_files_are_as_good(log: Path) -> None:
+def test_dates_in_the_names_of_rotated_files_are_as_good(log: Path, tmp_path: Path) -> None:
     follow = Following(log)
     follow.wait_for("line 1", "line 2")
     position = follow.stop()
     for day, line in (("20260131", "line 3"), ("20260201", "line 4")):
         log.rename(log.with_name(f"app.log-{day}"))
+        let_the_clock_move(tmp_path)
         append(log, line)
-        apart(log)
     append(log.with_name("app.log.note"), "no rotated file")
     Following(log, position).wait_for("line 3", "line 4")
 
@@ -267,11 +265,15 @@ def test_the_columns_that_were_guessed_stay(tmp_path: Path) -> None:
     path.write_text("a,b\n1,hello\n")
     follow = Following(path, format_name="csv")
     follow.wait_for("hello")
-    position = follow.stop()
-    assert position["text_column"] == "b"
     rotate(path)
     path.write_text("a,b\nwords,more words\n")
-    Following(path, position, format_name="csv").wait_for("more words")
+    follow.wait_for("hello", "more words")
+    position = follow.stop()
+    assert position["text_column"] == "b"
+    path.unlink()
+    path.write_text("a,b\nnone,of the old file is left\n")
+    again = Following(path, position, format_name="csv")
+    again.wait_for("of the old file is left")
 
 
 def test_a_file_without_the_column_stops_it_by_name_and_loses_nothing(tmp_path: Path) -> None:
@@ -287,15 +289,19 @@ def test_a_file_without_the_column_stops_it_by_name_and_loses_nothing(tmp_path: 
     Following(path, position, format_name="csv").wait_for("two")
 
 
-def test_an_empty_file_between_two_is_passed_over(log: Path) -> None:
-    follow = Following(log)
+@pytest.mark.parametrize(("name", "header"), [("app.log", []), ("rows.csv", ["text"])])
+def test_an_empty_file_between_two_is_passed_over(
+    tmp_path: Path, name: str, header: list[str]
+) -> None:
+    path = tmp_path / name
+    append(path, *header, "line 1")
+    follow = Following(path, format_name="csv" if header else "text")
+    follow.wait_for("line 1")
+    rotate(path)
+    path.touch()
+    rotate(path)
+    append(path, *header, "line 2")
     follow.wait_for("line 1", "line 2")
-    rotate(log)
-    log.touch()
-    wait_until(lambda: len(list(log.parent.iterdir())) == 2, 10, "two files")
-    rotate(log)
-    append(log, "line 3")
-    follow.wait_for(*numbered(1, 3))
 
 
 def test_json_lines_and_rejects_are_followed_too(tmp_path: Path) -> None:
@@ -341,8 +347,47 @@ def test_bytes_that_are_no_text_are_rejects(log: Path) -> None:
     )
 
 
-def apart(path: Path) -> None:
-    """Make a file a moment older than the next: file systems tell times in steps of milliseconds."""
-    for beside in path.parent.iterdir():
-        status = beside.stat()
-        os.utime(beside, ns=(status.st_atime_ns, status.st_mtime_ns - 50_000_000))
+@pytest.mark.parametrize("seed", range(6))
+def test_whatever_happens_in_any_order_every_line_is_read_once_and_in_order(
+    tmp_path: Path, seed: int
+) -> None:
+    chance = random.Random(seed)
+    log = tmp_path / "app.log"
+    append(log, "line 0")
+    written, entered = ["line 0"], list[str]()
+    follow = Following(log)
+    for _ in range(14):
+        match chance.choice(["append", "append", "piecewise", "rotate", "kill", "wait"]):
+            case "append":
+                fresh = [f"line {len(written) + n}" for n in range(chance.randint(1, 4))]
+                written += fresh
+                append(log, *fresh)
+            case "piecewise":
+                line = f"line {len(written)}, in two pieces"
+                written.append(line)
+                append(log, line[:8], end="")
+                if chance.random() < 0.3:
+                    position = follow.stop()
+                    entered += follow.items
+                    follow = Following(log, position)
+                append(log, line[8:])
+            case "rotate":
+                rotate(log, kept=20)
+                line = f"line {len(written)}"
+                written.append(line)
+                append(log, line)
+            case "kill":
+                count = chance.randint(0, len(follow.items))
+                position = follow.stop(after=count)
+                entered += follow.items[:count]
+                if chance.random() < 0.5:
+                    rotate(log, kept=20)
+                    line = f"line {len(written)}"
+                    written.append(line)
+                    append(log, line)
+                follow = Following(log, position)
+            case "wait":
+                follow.wait_for(*written[len(entered) :])
+    follow.wait_for(*written[len(entered) :])
+    follow.stop()
+    assert follow.warned == []
