@@ -10,7 +10,7 @@ PYTHON ?=
 BIN := .venv/bin
 STAMP := .venv/.set-up
 
-.PHONY: setup lint test demo lock clean help
+.PHONY: setup lint test faults chaos demo lock clean help
 
 setup: $(STAMP)  ## make .venv with the pinned versions (done again only when they change)
 
@@ -40,6 +40,19 @@ lint: setup  ## check style, format and types
 # Two at a time: the tests wait for processes more than they compute.
 test: setup  ## run all tests
 	$(BIN)/pytest --numprocesses 2 --dist loadfile
+
+#: One fault of the table by its name; unset: all of them.
+FAULT ?=
+
+faults: setup  ## kill, stop and cut off everything once, in mid-job, and count (FAULT=name: one)
+	$(BIN)/python -m tests.faults $(FAULT)
+
+#: For how long chaos reigns, and what it is drawn from.
+CHAOS_SECONDS ?= 600
+CHAOS_SEED ?= 1
+
+chaos: setup  ## do so at random for ten minutes, and count (CHAOS_SECONDS, CHAOS_SEED)
+	$(BIN)/python -m tests.faults.chaos --seconds $(CHAOS_SECONDS) --seed $(CHAOS_SEED)
 
 # What the environment or a .env says of a database, a broker or a model is not the demo's.
 demo: setup  ## label examples/tweets.csv with nothing configured, and look at the results

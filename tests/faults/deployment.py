@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import fields, replace
 from pathlib import Path
@@ -113,18 +113,19 @@ class Deployment:
 
     def start_worker(self) -> subprocess.Popen[str]:
         """Start a worker and wait until it is ready."""
-        process = self._launch()
+        process = self.launch_worker()
         self._wait_until_ready(process)
         return process
 
     def replenish(self) -> None:
         """Start as many workers as are missing, at once."""
         self.workers = [process for process in self.workers if process.poll() is None]
-        started = [self._launch() for _ in range(WORKERS - len(self.workers))]
+        started = [self.launch_worker() for _ in range(WORKERS - len(self.workers))]
         for process in started:
             self._wait_until_ready(process)
 
-    def _launch(self) -> subprocess.Popen[str]:
+    def launch_worker(self) -> subprocess.Popen[str]:
+        """Start a worker and do not wait for it."""
         process = self.cluster.start_worker(wait=False)
         self.workers.append(process)
         return process
@@ -175,6 +176,10 @@ class Deployment:
     def log(self, process: subprocess.Popen[str]) -> str:
         """Return what a worker has written so far."""
         return self.cluster.worker_log(self.cluster.processes.index(process)).read_text()
+
+    def at_the_end(self, do: Callable[[], object]) -> None:
+        """Do something when everything is ended; the last first."""
+        self._ends.callback(do)
 
     def close(self) -> None:
         """End everything."""

@@ -1,10 +1,12 @@
 """A fault as the table has it: how it strikes a job, and what shows afterwards that it did."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
+from tests.faults.counting import Judge, SourceRow
 from tests.faults.deployment import Deployment
+from tests.faults.file_job import FileJob
 from tests.faults.jobs import Job, Tenure
 
 
@@ -28,6 +30,10 @@ class Fault(ABC):
 
     def prepare(self, deployment: Deployment) -> None:  # noqa: B027  (few have anything to do)
         """Bring in what the job needs before it begins."""
+
+    def new_job(self, deployment: Deployment, rows: Sequence[SourceRow], judge: Judge) -> Job:
+        """Return the job that it strikes, not yet begun."""
+        return FileJob(deployment, self.name, rows, judge, self.model)
 
     @abstractmethod
     def strike(self, job: Job) -> None:

@@ -1,17 +1,15 @@
 """A job that goes through a fault: begun, looked at from the ledger, gone on with, counted."""
 
-import json
 import subprocess
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from tests.cluster import wait_until
 from tests.faults.counting import Judge, SourceRow, differences
 from tests.faults.deployment import Deployment
-from tests.faults.sources import write_csv
 
 #: Share of a job's rows that is done before a fault strikes.
 _BEGUN_SHARE = 0.1
@@ -26,10 +24,14 @@ class Tenure:
 
 
 class Job(ABC):
-    """What faults know of the job under way, whatever its source is.
+    """The rows of one source on their way, whatever that is.
 
-    A kind of source says how its producer is started and when it is read to its end.
+    A kind of source says how its producer is started, when it is read to its end, and how a producer
+    that is left to itself comes to its end.
     """
+
+    #: Whether rows are numbered as they stand in the source.
+    in_order: ClassVar[bool]
 
     def __init__(
         self, deployment: Deployment, rows: Sequence[SourceRow], judge: Judge, model: str | None
@@ -39,8 +41,7 @@ class Job(ABC):
         self.rows = rows
         self._judge = judge
         self._model = model
-        self._number: int | None = None
-        #: What producers of this job have said on their way out.
+        #: What producers have said on their way out.
         self.said = ""
         self.producer: subprocess.Popen[str] | None = None
         self._struck: tuple[float, int] | None = None
@@ -50,29 +51,32 @@ class Job(ABC):
         """Start the command that reads the source; the same command each time."""
 
     @abstractmethod
-    def find(self) -> int | None:
-        """Return the job's number in the ledger; None while there is none."""
+    def numbers(self) -> list[int]:
+        """Return the numbers, in the ledger, of the jobs that have read of the source."""
+
+    @abstractmethod
+    def is_exhausted(self) -> bool:
+        """Whether the source is read to its end."""
+
+    @abstractmethod
+    def finish(self) -> None:
+        """Wait until all rows are done and the producer has left in order."""
+
+    def options(self) -> list[str]:
+        """Return what every producer of it is told beside the source."""
+        form = self.form
+        options = ["--chunk-rows", str(form.chunk_rows), "--max-queued", str(form.max_open)]
+        return options if self._model is None else [*options, "--model", self._model]
 
     def begin(self, **settings: str) -> None:
         """Start the producer, and wait until the job is there."""
         self.producer = self.start_producer(**settings)
-        self._number = wait_until(self.find, 120, "the job is in the ledger")
+        wait_until(self.numbers, 120, "the job is in the ledger")
 
     def again(self) -> None:
         """Give the same command again, as who finds it dead does."""
         assert self.producer is None, "the producer before it was waited for"
         self.producer = self.start_producer()
-
-    @property
-    def number(self) -> int:
-        """The job's number in the ledger."""
-        assert self._number is not None, "the job has begun"
-        return self._number
-
-    def wait_until_under_way(self) -> None:
-        """Return when some of its rows are done."""
-        enough = len(self.rows) * _BEGUN_SHARE
-        wait_until(lambda: self.done_rows() >= enough, self.form.patience, "rows are done")
 
     def producer_ends(self, seconds: float) -> int:
         """Wait until the producer has left; return its exit status."""
@@ -83,37 +87,35 @@ class Job(ABC):
         self.producer = None
         return status
 
-    def finish(self) -> None:
-        """Wait until the producer has seen the job's end."""
-        assert self.producer is not None, "somebody waits for the job"
-        out, err = self.producer.communicate(timeout=self.form.patience)
-        assert self.producer.returncode == 0, f"the producer: {err} {self._tails()}"
-        self.said += err
-        self.producer = None
-        summary: Mapping[str, Any] = json.loads(out)
-        assert (summary["job"], summary["state"]) == (self.number, "done"), summary
-
-    def _tails(self) -> str:
-        return self.deployment.cluster.logs()[-2000:]
+    def wait_until_under_way(self) -> None:
+        """Return when some of its rows are done."""
+        enough = len(self.rows) * _BEGUN_SHARE
+        wait_until(lambda: self.done_rows() >= enough, self.form.patience, "rows are done")
 
     # What stands in the ledger.
 
+    @property
+    def number(self) -> int:
+        """The number of its one job."""
+        (number,) = self.numbers()
+        return number
+
+    def where(self) -> str:
+        """Return the condition that a row of the ledger is of this source."""
+        return f"job_id IN ({', '.join(map(str, self.numbers())) or 'NULL'})"
+
     def done_rows(self) -> int:
         """Return how many rows are labelled or rejected."""
+        where = self.where()
         query = (
-            "SELECT (SELECT count(*) FROM labeled_texts WHERE job_id = :job)"
-            " + (SELECT count(*) FROM rejects WHERE job_id = :job)"
+            f"SELECT (SELECT count(*) FROM labeled_texts WHERE {where})"
+            f" + (SELECT count(*) FROM rejects WHERE {where})"
         )
-        return int(self.deployment.value(query, job=self.number))
+        return int(self.deployment.value(query))
 
     def open_rows(self) -> int:
         """Return how many rows of the source are in no place yet."""
         return len(self.rows) - self.done_rows()
-
-    def is_exhausted(self) -> bool:
-        """Whether the source is read to its end."""
-        query = "SELECT source_exhausted FROM jobs WHERE id = :job"
-        return bool(self.deployment.value(query, job=self.number))
 
     def held_by(self, worker: subprocess.Popen[str]) -> dict[int, Tenure]:
         """Return the chunks that a worker holds a lease of."""
@@ -136,10 +138,14 @@ class Job(ABC):
         )
         return {row.number: Tenure(row.lease_token, row.claims) for row in found}
 
+    def chunks(self) -> int:
+        """Return how many chunks its rows were cut into."""
+        return int(self.deployment.value(f"SELECT count(*) FROM chunks WHERE {self.where()}"))
+
     def claims(self) -> int:
         """Return how often chunks were claimed so far."""
-        query = "SELECT coalesce(sum(claims), 0) FROM chunks WHERE job_id = :job"
-        return int(self.deployment.value(query, job=self.number))
+        query = f"SELECT coalesce(sum(claims), 0) FROM chunks WHERE {self.where()}"
+        return int(self.deployment.value(query))
 
     # The fault, and after it.
 
@@ -165,39 +171,12 @@ class Job(ABC):
         return self._struck[1]
 
     def differences(self, versions: Collection[int]) -> list[str]:
-        """Return what is wrong with the job after its end; nothing if all is right."""
-        store = self.deployment.cluster.store
-        return differences(store, self.number, self.rows, self._judge, versions)
-
-
-class FileJob(Job):
-    """A job whose source is a file."""
-
-    def __init__(
-        self,
-        deployment: Deployment,
-        name: str,
-        rows: Sequence[SourceRow],
-        judge: Judge,
-        model: str | None = None,
-    ) -> None:
-        super().__init__(deployment, rows, judge, model)
-        self._path = deployment.folder / f"{name}.csv"
-        write_csv(self._path, rows)
-
-    def start_producer(self, **settings: str) -> subprocess.Popen[str]:
-        """Start `producer ingest FILE`."""
-        form = self.form
-        options = ["--chunk-rows", str(form.chunk_rows), "--max-queued", str(form.max_open)]
-        if self._model is not None:
-            options += ["--model", self._model]
-        return self.deployment.cluster.start_producer(
-            "ingest", self._path, "--wait", "--json", *options, **settings
+        """Return what is wrong with the rows after the end; nothing if all is right."""
+        return differences(
+            self.deployment.cluster.store,
+            self.numbers(),
+            self.rows,
+            self._judge,
+            versions,
+            in_order=self.in_order,
         )
-
-    def find(self) -> int | None:
-        """Return the number of the one job that reads the file."""
-        query = "SELECT id FROM jobs WHERE source = :source"
-        found = self.deployment.rows(query, source=str(self._path))
-        assert len(found) <= 1, f"one file is one job, not {len(found)}"
-        return int(found[0].id) if found else None

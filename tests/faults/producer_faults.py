@@ -1,11 +1,15 @@
 """Producers that die in mid-file, or between two steps, or are told to stop; then the same again."""
 
 import signal
+from collections.abc import Sequence
 from typing import ClassVar
 
 from tests.cluster import wait_until
+from tests.faults.counting import Judge, SourceRow
+from tests.faults.deployment import Deployment
 from tests.faults.fault import Fault
 from tests.faults.jobs import Job
+from tests.faults.stream_job import StreamJob
 
 #: Which message is never sent.
 _LAST_CALL = 10
@@ -58,6 +62,35 @@ class ProducerInterrupted(ProducerTerminated):
 
     name = "producer-interrupted"
     how = signal.SIGINT
+
+
+class ProducerKilledBeforeAcknowledging(Fault):
+    """-9 between the commit of a stream's entries and their acknowledgement."""
+
+    name = "producer-killed-before-acknowledging"
+    strikes_by_itself = True
+    settings: ClassVar[dict[str, str]] = {"FAULTS_DIE_BEFORE": f"redis:Redis.xack:{_LAST_CALL}"}
+
+    def new_job(self, deployment: Deployment, rows: Sequence[SourceRow], judge: Judge) -> StreamJob:
+        return StreamJob(deployment, self.name, rows, judge)
+
+    def strike(self, job: Job) -> None:
+        assert isinstance(job, StreamJob)
+        status = job.producer_ends(job.form.patience)
+        job.struck()
+        assert status == -signal.SIGKILL, f"it left with status {status}: {job.said}"
+        assert not job.is_exhausted(), "it had read everything before it died"
+        self.pending = set(job.pending())
+        assert self.pending, "everything was acknowledged"
+        assert self.pending <= job.noted(), "what is not acknowledged is not in the ledger either"
+        job.again()
+
+    def bit(self, job: Job) -> str:
+        assert isinstance(job, StreamJob)
+        assert not job.pending(), "nobody acknowledged what the dead one had not"
+        jobs = len(job.numbers())
+        assert jobs == 2, f"each producer has a job of its own, not {jobs} together"
+        return f"{len(self.pending)} entries entered, not acknowledged, delivered again"
 
 
 class ProducerKilledBeforeSending(Fault):

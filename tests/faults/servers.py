@@ -52,9 +52,14 @@ class RedisServer:
         assert self._process is not None, "Redis was never started"
         return self._process.pid
 
+    @property
+    def is_running(self) -> bool:
+        """Whether there is a process that serves."""
+        return self._process is not None and self._process.poll() is None
+
     def start(self) -> None:
         """Start, and return when it answers; nothing if it runs."""
-        if self._process is not None and self._process.poll() is None:
+        if self.is_running:
             return
         keeps = ("--appendonly", "yes" if self._persistent else "no")
         with (self._folder / "redis.log").open("ab") as log:

@@ -28,9 +28,9 @@ SENTENCES = 500
 CLOSE = 0.001
 
 
-def numbered_rows(name: str, count: int) -> list[SourceRow]:
+def numbered_rows(name: str, count: int, first: int = 1) -> list[SourceRow]:
     """Return rows of which no two have the same text, and all the same length in bytes."""
-    return [SourceRow(f"{name}-{n}", _numbered(name, n)) for n in range(1, count + 1)]
+    return [SourceRow(f"{name}-{n}", _numbered(name, n)) for n in range(first, first + count)]
 
 
 def _numbered(name: str, number: int) -> str:

@@ -8,11 +8,11 @@ from tests.faults.counting import Judge, SourceRow
 from tests.faults.database_faults import PostgresKilled, PostgresRestarted
 from tests.faults.deployment import Deployment
 from tests.faults.fault import Fault
-from tests.faults.jobs import FileJob
 from tests.faults.model_faults import Promotion
 from tests.faults.producer_faults import (
     ProducerInterrupted,
     ProducerKilled,
+    ProducerKilledBeforeAcknowledging,
     ProducerKilledBeforeSending,
     ProducerTerminated,
 )
@@ -37,6 +37,7 @@ FAULTS: tuple[type[Fault], ...] = (
     WorkerTerminated,
     ProducerKilled,
     ProducerKilledBeforeSending,
+    ProducerKilledBeforeAcknowledging,
     ProducerTerminated,
     ProducerInterrupted,
     RedisRestarted,
@@ -81,7 +82,7 @@ def run_fault(
     """
     source = rows or numbered_rows(fault.name, deployment.form.rows)
     fault.prepare(deployment)
-    job = FileJob(deployment, fault.name, source, judge, fault.model)
+    job = fault.new_job(deployment, source, judge)
     job.begin(**fault.settings)
     if not fault.strikes_by_itself:
         job.wait_until_under_way()

@@ -17,6 +17,7 @@ ON_SQLITE = {
     "worker-killed",
     "worker-stopped",
     "producer-killed-before-sending",
+    "producer-killed-before-acknowledging",
     "producer-interrupted",
     "redis-killed",
     "redis-emptied",
