@@ -3,10 +3,12 @@
 import os
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from producer import following, tail
+from producer.tail import Tail
 from tests.producer.followed import Following, append, let_the_clock_move, numbered, rotate
 
 
@@ -171,6 +173,40 @@ def test_so_is_one_that_was_overwritten_by_a_longer_one(log: Path) -> None:
     follow.wait_for("line 1", "line 2", "another, which is longer than it was")
 
 
+@pytest.mark.parametrize("moment", ["of the next file", "of a rotated one"])
+def test_a_rotation_in_the_very_moment_of_an_opening_misses_nothing(
+    log: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    class Surprised(Tail):
+        """The file that is opened is rotated just before."""
+
+        armed = False
+
+        def __init__(self, path: str, *rest: Any) -> None:
+            if Surprised.armed and Path(path) == log:
+                Surprised.armed = False
+                rotate(log)
+                append(log, "line 4")
+            super().__init__(path, *rest)
+
+    monkeypatch.setattr(following, "Tail", Surprised)
+    follow = Following(log)
+    follow.wait_for("line 1", "line 2")
+    if moment == "of the next file":
+        Surprised.armed = True
+        rotate(log)
+        append(log, "line 3")
+        follow.wait_for(*numbered(1, 4))
+    else:
+        position = follow.stop()
+        append(log, "line 3")
+        Surprised.armed = True
+        again = Following(log, position)
+        again.wait_for("line 3", "line 4")
+        assert again.warned == []
+    assert not Surprised.armed
+
+
 # What happens while nobody reads.
 
 
@@ -271,7 +307,7 @@ def test_the_columns_that_were_guessed_stay(tmp_path: Path) -> None:
     position = follow.stop()
     assert position["text_column"] == "b"
     path.unlink()
-    path.write_text("a,b\nnone,of the old file is left\n")
+    path.write_text("a,b\nnothing,of the old file is left\n")
     again = Following(path, position, format_name="csv")
     again.wait_for("of the old file is left")
 
