@@ -54,7 +54,10 @@ def test_a_name_that_looks_like_a_glob_is_a_name_if_the_file_is_there(tmp_path: 
         (["x" * 5000], "cannot be read"),
         (["a.txt", "-"], "read alone"),
         (["-", "-"], "read alone"),
-        (["redis://user:secret@host:1/0?stream=s&group=g"], "is read alone; name no other source beside it"),
+        (
+            ["redis://user:secret@host:1/0?stream=s&group=g"],
+            "is read alone; name no other source beside it",
+        ),
         (["gs://bucket/rows.csv"], "pip install gcsfs"),
         (["sftp://user:secret@host/rows.csv"], "pip install paramiko"),
         (["nosuch://user:secret@host/rows.csv"], "nothing is known"),
