@@ -60,7 +60,8 @@ def ingest(
     source: Annotated[
         list[str],
         typer.Argument(
-            help="Paths, globs or URLs (.gz and .zst are read as they are), or - for standard input."
+            help="Paths, globs or URLs (.gz and .zst are read as they are), - for standard input, or "
+            "redis://HOST/DB?stream=NAME&group=NAME."
         ),
     ],
     model: Model = None,

@@ -339,8 +339,8 @@ def test_a_redis_that_is_killed_and_comes_back_loses_nothing_and_shows_no_passwo
         said = stop(process)
     finally:
         source.stop()
-    assert said.count(" is away (") == 2
-    assert said.count(" answers again") == 2
+    # Said once each time, unless Redis was back before the next read.
+    assert said.count(" is away (") == said.count(" answers again") <= 2
     job = stream.jobs()[0]
     assert job.source == shown
     tables = "".join(str(hashing.rows(f"SELECT * FROM {name}")) for name in ("jobs", "rejects"))
