@@ -20,6 +20,7 @@ from tests.proxy import TcpProxy
 from worker.starter import ensure_starter
 
 HOOKS = Path(__file__).parent / "hooks"
+ROOT = Path(__file__).parents[2]
 
 #: Workers of a deployment in health.
 WORKERS = 2
@@ -72,7 +73,8 @@ class Deployment:
         self.cluster.settings |= {
             "LABELSTREAM_ENGINE": self.engine,
             "LABELSTREAM_ENGINE_PACE": str(self.form.pace),
-            "PYTHONPATH": str(HOOKS),
+            # Of the tree that this file is in, be another one installed.
+            "PYTHONPATH": os.pathsep.join((str(HOOKS), str(ROOT))),
             "FAULTS_CLOCK": str(self.form.clock),
         }
         if proxied:
