@@ -213,6 +213,26 @@ def test_a_sweep_ahead_of_the_thread_does_its_work_and_keeps_no_duty(
     SweeperThread(Sweeper(store, BrokenOutbox(), "starting")).sweep_ahead()
 
 
+@pytest.mark.parametrize("tells", [True, False])
+def test_sweeps_that_fail_are_logged_once_or_not_at_all_where_others_tell(
+    store: Store, caplog: pytest.LogCaptureFixture, tells: bool
+) -> None:
+    class Failing(BrokenOutbox):
+        asked = 0
+
+        def send(self, chunk: ChunkId) -> None:
+            self.asked += 1
+            super().send(chunk)
+
+    add(begin(store), 1, 1)
+    outbox = Failing()
+    thread = SweeperThread(Sweeper(store, outbox, "thread"), every=0.05, tells=tells)
+    thread.start()
+    wait_until(lambda: outbox.asked > 2, 30, "several sweeps fail")
+    thread.stop()
+    assert caplog.text.count("sweep failed (ConnectionError)") == int(tells)
+
+
 def test_sweeping_and_closing_at_once_close_a_chunk_once(store: Store, outbox: ListOutbox) -> None:
     writer = begin(store)
     for turn in range(10):

@@ -30,7 +30,7 @@ def test_events_are_dropped_while_redis_is_mute_and_sent_when_it_is_back(
         proxy.black_hole()
         # As Celery sends its sign of life: to be tried again for ever.
         sending = threading.Thread(
-            target=lambda: [events.send("worker-heartbeat", retry=True) for _ in range(50)],
+            target=lambda: [events.send("worker-heartbeat", retry=True) for _ in range(500)],
             daemon=True,
         )
         sending.start()
