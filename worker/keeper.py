@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from db.defaults import RENEW_SECONDS
 from db.ledger.claiming import Claim, renew
@@ -107,7 +106,7 @@ class LeaseKeeper:
     def _renew(self, hold: Hold, progress: int) -> None:
         try:
             kept = renew(self._store, hold.claim)
-        except (DBAPIError, PoolTimeoutError) as error:
+        except Exception as error:  # noqa: BLE001  (a renewal that fails must not be the last)
             kind = error_kind(error) if isinstance(error, DBAPIError) else type(error).__name__
             log.log(
                 logging.DEBUG if self._failing else logging.WARNING,

@@ -5,8 +5,10 @@ from typing import Any
 
 from celery import Task, shared_task
 from celery.exceptions import Reject
+from sqlalchemy.exc import DBAPIError
 
 from db.errors import LabelstreamError, ServiceUnavailable, one_line
+from db.failures import error_kind
 from worker.lifecycle import current_runtime
 from worker.messages import LABEL_CHUNK, ChunkMessage, MessageRefusedError
 from worker.texts_message import LABEL_TEXTS
@@ -57,8 +59,11 @@ def _label(message: ChunkMessage) -> bool:
     try:
         return current_runtime().labeler.label(message)
     except LabelstreamError as error:
-        log.error("job %s chunk %s: %s", message.job, message.chunk, one_line(error))
-        return True
+        reason = one_line(error)
+    except DBAPIError as error:
+        reason = f"the database failed ({error_kind(error)})"
+    log.error("job %s chunk %s: %s", message.job, message.chunk, reason)
+    return True
 
 
 def _only_argument(arguments: tuple[object, ...], named: dict[str, object]) -> object:

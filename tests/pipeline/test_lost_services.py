@@ -57,6 +57,8 @@ def without_redis(tmp_path: Path, starter_sqlite: str, registry: Path) -> Iterat
     with start_redis(tmp_path) as url, proxy_to(url) as proxy, redis.Redis.from_url(url) as server:
         cluster = Cluster(tmp_path, proxy.url(url), copied(starter_sqlite, tmp_path), registry)
         yield made(cluster, proxy, server, 4000)
+        # With its disk gone it would refuse to end.
+        server.config_set("save", "")
         proxy.restore()
         cluster.stop()
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import text
@@ -22,6 +23,7 @@ from tests.db.at_once import at_once
 from tests.db.ledger_parts import add, begin, change, facts, held, value
 from tests.proxy import proxy_to
 from tests.worker.made_engines import LABELS, Held, MadeEngine
+from worker import lifecycle
 from worker.choosing import VersionChooser
 from worker.encoder import EncodedRows
 from worker.engine_thread import EngineThread
@@ -30,6 +32,7 @@ from worker.keeper import LeaseKeeper
 from worker.labeling import ChunkLabeler
 from worker.messages import ChunkMessage
 from worker.refusals import Refusals
+from worker.task import label_chunk
 
 
 @dataclass
@@ -419,6 +422,23 @@ def test_tokenising_has_a_limit_too(
     worker = make_worker(lambda _: engine, limit=5.0)
     assert worker.label(job.job, add(job, 1, 3))
     assert [seconds > 5 for seconds in left] == [True], "and it is not that of a micro-batch"
+
+
+def test_tables_that_are_gone_are_one_line_of_the_log(
+    store: Store,
+    job: JobWriter,
+    make_worker: Callable[..., Worker],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    worker = make_worker()
+    wire = ChunkMessage(worker.ledger, job.job, add(job, 1, 3)).to_wire()
+    monkeypatch.setattr(lifecycle, "_runtime", SimpleNamespace(labeler=worker.labeler))
+    change(store, "ALTER TABLE chunks RENAME TO chunks_before")
+    label_chunk(wire)
+    (error,) = [record for record in caplog.records if record.levelno >= logging.ERROR]
+    assert error.getMessage().startswith(f"job {job.job} chunk 1: the database failed (")
+    assert error.exc_info is None
 
 
 def test_who_waits_for_a_model_to_load_leaves_when_the_worker_leaves(
