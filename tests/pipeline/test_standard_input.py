@@ -127,15 +127,11 @@ def test_bad_rows_are_rejects_at_their_lines(hashing: Cluster) -> None:
     ("content", "options", "says"),
     [
         (b"", [], "standard input is empty; there is nothing to label"),
-        (b"\xef\xbb\xbf", [], "standard input is empty"),
         (b"\x89PNG\r\n\x1a\n" + bytes(200), [], "standard input is binary"),
         (gzip.compress(b"hello\n"), [], "unpack it on the way: zcat FILE | producer ingest -"),
         (b"a,b\n1,2\n", ["--text-column", "c"], "has no column 'c'"),
-        (b"hello\n", ["--format", "parquet"], "cannot be read as Parquet"),
         (b"hello\n", ["--dry-run"], "--dry-run reads a source to its end"),
-        (b"hello\n", ["--follow"], "--follow is for one local file"),
         (b"hello\n", ["other.csv"], "standard input (-) is read alone"),
-        (b"hello\n", ["-"], "standard input (-) is read alone"),
     ],
 )
 def test_what_cannot_be_read_is_one_line_and_makes_no_job(
