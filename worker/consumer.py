@@ -26,6 +26,9 @@ _HEALTHY_SECONDS = 30.0
 #: Seconds between two looks, in a pause, at whether the worker was asked to leave.
 _LOOK_SECONDS = 0.2
 
+#: What reading an item of a queue fails with that is no message.
+_NO_MESSAGE = (ValueError, TypeError, AttributeError, LookupError)
+
 
 class PatientConsumer(Consumer):  # type: ignore[misc]
     """Celery's consumer, for which every error of Redis passes.
@@ -41,8 +44,8 @@ class PatientConsumer(Consumer):  # type: ignore[misc]
         warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
         alone = {"without_mingle": True, "without_gossip": True}
         super().__init__(*args, **{**options, **alone})
-        # The last one is what kombu makes of the others while it connects.
-        ours = (ResponseError, OperationalError)
+        # The second is what kombu makes of the others while it connects.
+        ours = (ResponseError, OperationalError, *_NO_MESSAGE)
         self.connection_errors: tuple[type[Exception], ...] = self.connection_errors + ours
         self._pause = _FIRST_PAUSE_SECONDS
         self._failed_at = float("-inf")
@@ -102,6 +105,9 @@ class PatientConsumer(Consumer):  # type: ignore[misc]
         raise error
 
     def _not_connected(self, exc: Exception, _: float) -> None:
+        if isinstance(exc, _NO_MESSAGE):
+            log.error("refused: what is no message of Celery (%s)", type(exc).__name__)
+            return
         log.log(
             logging.DEBUG if self._told else logging.ERROR,
             "broker %s cannot be used (%s); trying again until it can",
@@ -113,7 +119,7 @@ class PatientConsumer(Consumer):  # type: ignore[misc]
     def _wait(self, exc: Exception) -> None:
         self._not_connected(exc, 0)
         now = time.monotonic()
-        if now - self._failed_at > _HEALTHY_SECONDS:
+        if now - self._failed_at > _HEALTHY_SECONDS or isinstance(exc, _NO_MESSAGE):
             self._pause = _FIRST_PAUSE_SECONDS
         self._failed_at = now
         until = now + self._pause * random.uniform(0.5, 1.0)  # noqa: S311

@@ -134,6 +134,17 @@ def test_a_redis_that_is_cut_off_mute_or_full_loses_nothing_and_is_said_once_eac
     assert scene.count("claims > 1") == 0, "nothing was labelled twice"
 
 
+def test_what_is_no_message_ends_no_worker(without_redis: Scene) -> None:
+    scene = without_redis
+    junk = (b"SECRET words", b'{"a": "SECRET"}', b"[]", b"\xff\xfe", b"3")
+    for item in junk:
+        scene.server.lpush("labelstream", item)
+    scene.cluster.ingest(scene.file, "--limit", "100")
+    assert scene.labelled() == 100
+    assert scene.cluster.logs().count("refused: what is no message") == len(junk)
+    assert "SECRET" not in scene.cluster.logs()
+
+
 @pytest.fixture
 def without_postgres(
     tmp_path: Path, redis_url: str, postgres_server: str, starter_postgres: str, registry: Path
