@@ -162,8 +162,9 @@ def test_a_connection_that_breaks_while_a_chunk_is_added_doubles_nothing(
     getattr(breaking, when)("INSERT INTO chunks")
     assert writer.add_chunk(rows(1, 3), parsed_rejects(4, 1), {"row": 4}) == 1
     assert breaking.broken == 1
-    assert len(troubles) == 1
+    assert len(troubles) == 2
     assert "trying again" in troubles[0]
+    assert "works again" in troubles[1]
     assert writer.add_chunk(rows(5, 3), [], {"row": 7}) == 2
     assert value(postgres_store, "SELECT count(*) FROM chunks") == 2
     assert value(postgres_store, "SELECT sum(row_count) FROM chunks") == 7
