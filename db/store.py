@@ -133,19 +133,19 @@ class Store:
         transaction: Callable[[], Result],
         *,
         seconds: float | None = None,
-        on_first_failure: Tell | None = None,
+        on_trouble: Tell | None = None,
         give_up: threading.Event | None = None,
     ) -> Result:
         """Run `transaction` again, with growing pauses, while its failure may pass.
 
         A lost connection, a lock, a deadlock, a full disk and a read-only database may pass; any
-        other error is raised at once. `on_first_failure` is told in one line that the database fails,
+        other error is raised at once. `on_trouble` is told in one line that the database fails,
         and in another that it works again; of many threads that meet the same trouble, one tells.
         Raises `ServiceUnavailable` after `seconds` (None: the patience of this store), or at the
         next failure once `give_up` is set.
         """
         seconds = self.patience if seconds is None else seconds
-        with Tries(self.name, self._outage, seconds, on_first_failure, give_up) as tries:
+        with Tries(self.name, self._outage, seconds, on_trouble, give_up) as tries:
             while True:
                 try:
                     return transaction()

@@ -208,4 +208,4 @@ class JobRun:
             )
 
     def _patiently(self, transaction: Callable[[], Result]) -> Result:
-        return self._store.retrying(transaction, on_first_failure=self._screen.warn)
+        return self._store.retrying(transaction, on_trouble=self._screen.warn)

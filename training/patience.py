@@ -18,7 +18,7 @@ def patiently(store: Store, step: Callable[[], Result]) -> Result:
 
     Raises `ServiceUnavailable` when the patience of the settings is over.
     """
-    return store.retrying(step, on_first_failure=_warn)
+    return store.retrying(step, on_trouble=_warn)
 
 
 def _warn(line: str) -> None:

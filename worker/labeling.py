@@ -162,7 +162,7 @@ class ChunkLabeler:
         with hold.step(WRITE_LIMIT_SECONDS):
             closed = self._store.retrying(
                 lambda: close_chunk(self._store, held, result),
-                on_first_failure=log.warning,
+                on_trouble=log.warning,
             )
         if not closed:
             log.warning(
@@ -188,9 +188,7 @@ class ChunkLabeler:
 
     def _retrying(self, transaction: Callable[[], Result]) -> Result:
         """Run a transaction for which no results wait: one that fails is not tried on leaving."""
-        return self._store.retrying(
-            transaction, on_first_failure=log.warning, give_up=self._draining
-        )
+        return self._store.retrying(transaction, on_trouble=log.warning, give_up=self._draining)
 
     def _compute(self, binding: Binding, encoded: EncodedRows, hold: Hold) -> ChunkLogits:
         future = self._engine.submit(binding, encoded)

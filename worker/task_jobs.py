@@ -125,7 +125,7 @@ class TaskJobs:
         production = self._store.retrying(
             # Anew at each try: one whose answer was lost is a job of its own, without a producer.
             lambda: create_job(self._store, replace(new, identity=uuid.uuid4().hex), self._process),
-            on_first_failure=log.warning,
+            on_trouble=log.warning,
             give_up=self._give_up,
         )
         log.info("job %s: %s with %s", production.job, new.source, key.model)

@@ -250,9 +250,7 @@ class JobWriter:
         self._retrying(write)
 
     def _retrying(self, transaction: Callable[[], Result]) -> Result:
-        return self._store.retrying(
-            transaction, on_first_failure=self._on_trouble, give_up=self._give_up
-        )
+        return self._store.retrying(transaction, on_trouble=self._on_trouble, give_up=self._give_up)
 
     def _step(self, connection: Connection, **values: Any) -> int:
         """Renew the lease and set `values` if the token still holds; return `next_chunk`."""

@@ -43,10 +43,10 @@ def test_a_cut_connection_is_told_once_and_so_is_its_return(far: Store, proxy: T
     told: list[str] = []
 
     def insert() -> None:
-        far.retrying(lambda: change(far, INSERT, name="duty"), on_first_failure=told.append)
+        far.retrying(lambda: change(far, INSERT, name="duty"), on_trouble=told.append)
 
     def select() -> None:
-        far.retrying(lambda: value(far, "SELECT 1"), on_first_failure=told.append)
+        far.retrying(lambda: value(far, "SELECT 1"), on_trouble=told.append)
 
     proxy.cut()
     threads = [threading.Thread(target=work) for work in (insert, select)]

@@ -27,7 +27,7 @@ def test_a_connection_that_breaks_is_tried_again(postgres_store: Store, when: st
     change(postgres_store, INSERT, name="duty")
     postgres_store.retrying(
         lambda: change(postgres_store, "UPDATE leases SET holder = 'you'"),
-        on_first_failure=told.append,
+        on_trouble=told.append,
     )
     assert breaking.broken == 1
     assert value(postgres_store, "SELECT holder FROM leases") == "you"
