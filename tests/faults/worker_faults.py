@@ -105,11 +105,11 @@ class WorkerTerminated(Fault):
         victim = a_holder(job)
         held = job.held_by(victim)
         assert held, "the victim held no lease when it was asked to leave"
+        job.require_an_open_third()
         job.struck()
         status = job.deployment.terminate_worker(victim, job.form.leave)
         assert status == 0, f"the worker left with status {status}"
         assert not job.held_by(victim), "the worker left and took chunks along"
-        job.require_an_open_third()
         self.held = set(held)
         log = job.deployment.log(victim)
         self.handed_back = log.count("handed back: ")

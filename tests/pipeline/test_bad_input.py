@@ -279,7 +279,7 @@ def test_a_worker_that_waits_for_its_broker_leaves_when_it_is_told_to(cluster: C
         wait=False, LABELSTREAM_BROKER_URL="redis://127.0.0.1:9/0", LABELSTREAM_ENGINE="constant"
     )
     log = cluster.worker_log(0)
-    wait_until(lambda: "Cannot connect to redis:" in log.read_text(), 60, "it tries")
+    wait_until(lambda: "trying again until it can" in log.read_text(), 60, "it tries")
     worker.terminate()
     assert worker.wait(timeout=30) == 0
     assert "Traceback" not in log.read_text()

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -54,12 +55,27 @@ def assert_close(ours: Any, theirs: Any) -> None:
         assert ours["score"] == pytest.approx(theirs["score"], abs=1e-4)
 
 
+@pytest.fixture
+def calibrated(model: Any, classifier: Classifier) -> Iterator[Any]:
+    """The model, its logits divided by the version's temperature, which a pipeline knows nothing of."""
+    temperature = classifier.version.temperature["torch"]
+
+    def divide(_: Any, __: Any, output: Any) -> Any:
+        output.logits = output.logits / temperature
+        return output
+
+    assert temperature != 1
+    hook = model.register_forward_hook(divide)
+    yield model
+    hook.remove()
+
+
 @pytest.mark.parametrize("asked", [{}, {"top_k": 2}, {"top_k": None}])
 @pytest.mark.parametrize("texts", [TEXTS[0], [TEXTS[0]], TEXTS[:5]])
-def test_the_shape_and_the_scores_are_those_of_a_pipeline(
-    classifier: Classifier, model: Any, tokenizer: Any, texts: str | list[str], asked: Any
+def test_the_shape_and_the_scores_are_those_of_a_pipeline_on_calibrated_logits(
+    classifier: Classifier, calibrated: Any, tokenizer: Any, texts: str | list[str], asked: Any
 ) -> None:
-    plain = pipeline("text-classification", model=model, tokenizer=tokenizer, device="cpu")
+    plain = pipeline("text-classification", model=calibrated, tokenizer=tokenizer, device="cpu")
     theirs = plain(texts, truncation=True, max_length=128, **asked)
     assert_close(classifier(texts, **asked), theirs)
 
