@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import text
@@ -21,9 +20,7 @@ from db.store import Store
 from tests.cluster import wait_until
 from tests.db.at_once import at_once
 from tests.db.ledger_parts import add, begin, change, facts, held, value
-from tests.proxy import proxy_to
 from tests.worker.made_engines import LABELS, Held, MadeEngine
-from worker import lifecycle
 from worker.choosing import VersionChooser
 from worker.encoder import EncodedRows
 from worker.engine_thread import EngineThread
@@ -32,7 +29,17 @@ from worker.keeper import LeaseKeeper
 from worker.labeling import ChunkLabeler
 from worker.messages import ChunkMessage
 from worker.refusals import Refusals
-from worker.task import label_chunk
+
+NEW = NewVersion(
+    model="emotion",
+    base="none",
+    base_revision=None,
+    base_sha256={},
+    adapter="none",
+    adapter_sha256={},
+    labels=tuple(LABELS),
+    max_length=128,
+)
 
 
 @dataclass
@@ -83,17 +90,7 @@ class Aside(threading.Thread):
 @pytest.fixture
 def make_worker(store: Store) -> Iterator[Callable[..., Worker]]:
     """Make workers on a store that has the model `emotion`, with three labels."""
-    new = NewVersion(
-        model="emotion",
-        base="none",
-        base_revision=None,
-        base_sha256={},
-        adapter="none",
-        adapter_sha256={},
-        labels=tuple(LABELS),
-        max_length=128,
-    )
-    add_version(store, new, who="test", alias=DEFAULT_ALIAS)
+    add_version(store, NEW, who="test", alias=DEFAULT_ALIAS)
     made: list[Worker] = []
 
     def make(
@@ -422,60 +419,3 @@ def test_tokenising_has_a_limit_too(
     worker = make_worker(lambda _: engine, limit=5.0)
     assert worker.label(job.job, add(job, 1, 3))
     assert [seconds > 5 for seconds in left] == [True], "and it is not that of a micro-batch"
-
-
-def test_tables_that_are_gone_are_one_line_of_the_log(
-    store: Store,
-    job: JobWriter,
-    make_worker: Callable[..., Worker],
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    worker = make_worker()
-    wire = ChunkMessage(worker.ledger, job.job, add(job, 1, 3)).to_wire()
-    monkeypatch.setattr(lifecycle, "_runtime", SimpleNamespace(labeler=worker.labeler))
-    change(store, "ALTER TABLE chunks RENAME TO chunks_before")
-    label_chunk(wire)
-    (error,) = [record for record in caplog.records if record.levelno >= logging.ERROR]
-    assert error.getMessage().startswith(f"job {job.job} chunk 1: the database failed (")
-    assert error.exc_info is None
-
-
-def test_who_waits_for_a_model_to_load_leaves_when_the_worker_leaves(
-    store: Store, job: JobWriter, make_worker: Callable[..., Worker]
-) -> None:
-    loading, go_on = threading.Event(), threading.Event()
-
-    def load(_: Version) -> MadeEngine:
-        loading.set()
-        go_on.wait(60)
-        return MadeEngine()
-
-    worker = make_worker(load)
-    waiting = worker.label_aside(job.job, add(job, 1, 3))
-    assert loading.wait(30)
-    worker.labeler.drain()
-    waiting.join(30)
-    go_on.set()
-    assert waiting.said is False, "the message is given back"
-    assert state(store, job, 1) == "queued"
-
-
-def test_who_waits_for_a_database_that_is_away_leaves_when_the_worker_leaves(
-    postgres_store: Store,
-) -> None:
-    job = begin(postgres_store)
-    chunk = add(job, 1, 3)
-    with proxy_to(postgres_store.url) as proxy:
-        far = Store(proxy.url(postgres_store.url))
-        worker = Worker(far)
-        proxy.cut()
-        waiting = worker.label_aside(job.job, chunk)
-        accepted = proxy.accepted
-        wait_until(lambda: proxy.accepted > accepted + 2, 30, "it is tried again")
-        worker.labeler.drain()
-        waiting.join(30)
-        assert waiting.said is False, "the message is given back"
-        worker.engine.stop()
-        far.close()
-    assert state(postgres_store, job, chunk) == "queued"
