@@ -55,7 +55,7 @@ def line(result: Result) -> str:
 
 def _laid_out(cells: Sequence[str]) -> str:
     name, database, rows, seconds, beyond, result, bit = cells
-    return f"{name:30} {database:10} {rows:>7} {seconds:>8} {beyond:>15}  {result:15} {bit}"
+    return f"{name:37} {database:10} {rows:>7} {seconds:>8} {beyond:>15}  {result:15} {bit}"
 
 
 def main() -> int:

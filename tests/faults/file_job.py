@@ -51,11 +51,9 @@ class FileJob(Job):
 
     def finish(self) -> None:
         """Wait until the producer has seen the job's end, and says so."""
-        assert self.producer is not None, "somebody waits for the job"
-        out, err = self.producer.communicate(timeout=self.form.patience)
+        out, err, status = self.wait_for_producer(self.form.patience)
         tail = self.deployment.cluster.logs()[-2000:]
-        assert self.producer.returncode == 0, f"the producer: {err} {tail}"
+        assert status == 0, f"the producer left with status {status}: {err} {tail}"
         self.said += err
-        self.producer = None
         summary: Mapping[str, Any] = json.loads(out)
         assert (summary["job"], summary["state"]) == (self.number, "done"), summary

@@ -80,12 +80,22 @@ class Job(ABC):
 
     def producer_ends(self, seconds: float) -> int:
         """Wait until the producer has left; return its exit status."""
-        assert self.producer is not None, "a producer was started"
-        out, err = self.producer.communicate(timeout=seconds)
-        status = self.producer.returncode
+        out, err, status = self.wait_for_producer(seconds)
         self.said += out + err
-        self.producer = None
         return status
+
+    def wait_for_producer(self, seconds: float) -> tuple[str, str, int]:
+        """Return what the producer wrote on stdout and stderr, and its exit status."""
+        assert self.producer is not None, "a producer was started"
+        try:
+            out, err = self.producer.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(
+                f"the producer is still there after {seconds:.0f} s; {self.open_rows()} rows are open"
+            ) from None
+        status = self.producer.returncode
+        self.producer = None
+        return out, err, status
 
     def wait_until_under_way(self) -> None:
         """Return when some of its rows are done."""
