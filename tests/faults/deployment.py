@@ -10,6 +10,8 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import text
+
 from db.registry.artifacts import artifact_store
 from db.registry.names import DEFAULT_ALIAS, parse_ref
 from db.registry.versions import NewVersion, Version, add_version, resolve
@@ -174,6 +176,11 @@ class Deployment:
     def value(self, query: str, **parameters: Any) -> Any:
         """Return the one value that `query` selects."""
         return self.rows(query, **parameters)[0][0]
+
+    def change(self, statement: str, **parameters: Any) -> None:
+        """Change the ledger behind everybody's back."""
+        with self.cluster.store.write() as connection:
+            connection.execute(text(statement), parameters)
 
     def log(self, process: subprocess.Popen[str]) -> str:
         """Return what a worker has written so far."""

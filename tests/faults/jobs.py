@@ -148,6 +148,12 @@ class Job(ABC):
         )
         return {row.number: Tenure(row.lease_token, row.claims) for row in found}
 
+    def last_errors(self, numbers: Collection[int]) -> set[str | None]:
+        """Return why some chunks were taken back last."""
+        marks = ", ".join(map(str, numbers))
+        query = f"SELECT last_error FROM chunks WHERE {self.where()} AND number IN ({marks})"
+        return {row.last_error for row in self.deployment.rows(query)}
+
     def chunks(self) -> int:
         """Return how many chunks its rows were cut into."""
         return int(self.deployment.value(f"SELECT count(*) FROM chunks WHERE {self.where()}"))

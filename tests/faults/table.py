@@ -26,12 +26,14 @@ from tests.faults.sources import hash_is_right, numbered_rows
 from tests.faults.worker_faults import (
     AllWorkersKilled,
     WorkerKilled,
+    WorkerLost,
     WorkerStopped,
     WorkerTerminated,
 )
 
 FAULTS: tuple[type[Fault], ...] = (
     WorkerKilled,
+    WorkerLost,
     AllWorkersKilled,
     WorkerStopped,
     WorkerTerminated,

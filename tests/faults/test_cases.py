@@ -12,7 +12,7 @@ BOTH = ("sqlite", "postgresql")
 def test_each_fault_is_tried_on_both_databases_where_it_can_strike() -> None:
     found = [(case.fault, case.database) for case in cases((), BOTH) if case.engine != "auto"]
     only_postgres = {"postgres-restarted", "postgres-killed", "database-cut"}
-    assert len(found) == len(set(found)) == 2 * 18 - len(only_postgres)
+    assert len(found) == len(set(found)) == 2 * 19 - len(only_postgres)
     assert {fault for fault, database in found if database == "sqlite"}.isdisjoint(only_postgres)
 
 

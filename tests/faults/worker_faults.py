@@ -39,6 +39,31 @@ class WorkerKilled(Fault):
         return taken_anew(job, self.held)
 
 
+class WorkerLost(Fault):
+    """A worker is gone with its machine: nobody sees its process end, only its lease."""
+
+    name = "worker-lost"
+    beyond_work = 30.0
+
+    def strike(self, job: Job) -> None:
+        deployment = job.deployment
+        victim = a_holder(job)
+        # While it stands still it does not tell the ledger again which process it is.
+        deployment.cluster.pause(victim)
+        deployment.change(
+            "UPDATE workers SET process = NULL WHERE name LIKE :name", name=f"%/{victim.pid}"
+        )
+        deployment.kill_worker(victim)
+        job.struck()
+        self.held = job.held_by(victim)
+        assert self.held, "the victim held no lease when it died"
+
+    def bit(self, job: Job) -> str:
+        errors = job.last_errors(self.held)
+        assert errors == {"lease ran out"}, f"what the ledger says of what it held: {errors}"
+        return f"{taken_anew(job, self.held)}, after their leases had run out"
+
+
 class AllWorkersKilled(Fault):
     """Every worker ends with -9; one is started later."""
 
