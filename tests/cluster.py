@@ -75,7 +75,8 @@ class Cluster:
         self, *options: str, wait: bool = True, **settings: str
     ) -> subprocess.Popen[str]:
         """Start `celery -A worker worker`, and wait until the ledger shows it."""
-        before = {worker.name for worker in living_workers(self.store)}
+        # Who does not wait asks nothing of the database either: it may be away.
+        before = {worker.name for worker in living_workers(self.store)} if wait else set()
         log = self.worker_log(len(self.processes))
         number = len(self.processes)
         with log.open("w") as output:

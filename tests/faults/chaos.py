@@ -35,7 +35,7 @@ STREAM_RATE = 25.0
 _AGAIN_SECONDS = 1.0
 
 #: What SQLite, which is no server, cannot be struck by.
-_SERVERS_ONLY = ("restarted", "killed", "cut off")
+_SERVERS_ONLY = ("restarted", "killed", "cut off", "mute")
 
 _SIGNALS = {
     "killed": signal.SIGKILL,
@@ -98,7 +98,7 @@ class Chaos:
             self.lanes[event.victim].mend()
         elif event.victim == "source":
             self._stream.server.start()
-        elif event.what == "cut off":
+        elif event.what in ("cut off", "mute"):
             proxies = {"redis": deployment.redis_proxy, "database": deployment.postgres_proxy}
             proxy = proxies[event.victim]
             assert proxy is not None
@@ -153,11 +153,13 @@ class Chaos:
         }
         if deployment.redis_proxy is not None:
             actions["redis", "cut off"] = deployment.redis_proxy.cut
+            actions["redis", "mute"] = deployment.redis_proxy.black_hole
         if postgres is not None:
             actions["database", "restarted"] = postgres.stop
             actions["database", "killed"] = postgres.kill
         if deployment.postgres_proxy is not None:
             actions["database", "cut off"] = deployment.postgres_proxy.cut
+            actions["database", "mute"] = deployment.postgres_proxy.black_hole
         return actions[event.victim, event.what]
 
     def _forget_and_stop(self) -> None:

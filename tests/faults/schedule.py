@@ -35,10 +35,13 @@ KINDS = (
     Kind("restarted empty", "redis", (0.5, 8.0)),
     Kind("emptied", "redis", (0.0, 0.0)),
     Kind("cut off", "redis", (2.0, 20.0)),
+    # Connections stay, and nothing comes through: what was sent meanwhile arrives afterwards.
+    Kind("mute", "redis", (2.0, 20.0)),
     Kind("killed", "source", (0.5, 8.0)),
     Kind("restarted", "database", (0.5, 8.0)),
     Kind("killed", "database", (0.5, 8.0)),
     Kind("cut off", "database", (2.0, 20.0)),
+    Kind("mute", "database", (2.0, 20.0)),
     Kind("given another version", "database", (0.0, 0.0)),
 )
 
