@@ -19,7 +19,7 @@ from dataclasses import replace
 
 from db.registry.aliases import promote
 from tests.faults.deployment import Deployment
-from tests.faults.form import LONG, SHORT
+from tests.faults.form import SHORT
 from tests.faults.lanes import FileLane, Lane, StreamLane
 from tests.faults.model_faults import TWINS
 from tests.faults.schedule import KINDS, Event, schedule
@@ -27,6 +27,9 @@ from tests.faults.schedule import KINDS, Event, schedule
 #: Rows of a file, and seconds that the engine takes for a row: two workers take 10 s for a file.
 FILE_ROWS = 4_000
 PACE = 0.005
+
+#: Seconds within which everything is to come to its end when nothing is struck any more.
+PATIENCE = 240.0
 
 #: Entries that are added to the stream in a second.
 STREAM_RATE = 25.0
@@ -222,7 +225,8 @@ def count(chaos: Chaos) -> list[str]:
 
 def run(seconds: float, seed: int, database: str, clock: float) -> list[str]:
     """Reign for `seconds`, settle and count; return what is wrong."""
-    form = replace(LONG if clock == 1 else SHORT, clock=clock, pace=PACE)
+    # Small chunks and few at once, so that a file is read for as long as it is labelled.
+    form = replace(SHORT, clock=clock, pace=PACE, patience=PATIENCE)
     deployment = Deployment(database, form, proxied=True)
     try:
         chaos = Chaos(deployment)

@@ -52,8 +52,9 @@ class FileJob(Job):
     def finish(self) -> None:
         """Wait until the producer has seen the job's end, and says so."""
         out, err, status = self.wait_for_producer(self.form.patience)
+        last = (err.strip().splitlines() or ["it said nothing"])[-1]
         tail = self.deployment.cluster.logs()[-2000:]
-        assert status == 0, f"the producer left with status {status}: {err} {tail}"
+        assert status == 0, f"the producer left with status {status}: {last}\n{err}\n{tail}"
         self.said += err
         summary: Mapping[str, Any] = json.loads(out)
         assert (summary["job"], summary["state"]) == (self.number, "done"), summary
