@@ -5,6 +5,8 @@ import re
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
+from db.interrupts import heed_signals, ignore_signals
+
 if TYPE_CHECKING:
     from typer import Typer
 
@@ -83,11 +85,16 @@ def run_command(app: "Typer") -> None:
     """Run a command line, and end the process with the status that the contract names.
 
     Every error that is meant for people becomes one line on stderr. A closed pipe on stdout is no
-    error of ours, and a stream that was closed before the start takes what is written.
+    error of ours, and a stream that was closed before the start takes what is written. TERM is heeded
+    as Ctrl-C is, to the very end; what comes after it changes no status.
     """
+    heed_signals()
     _open_closed_streams()
     try:
-        status = app(standalone_mode=False)
+        try:
+            status = app(standalone_mode=False)
+        finally:
+            ignore_signals()
     except LabelstreamError as error:
         _end(f"error: {one_line(error)}", error.exit_status)
     except (KeyboardInterrupt, EOFError):

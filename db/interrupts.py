@@ -1,10 +1,11 @@
-"""Ctrl-C and TERM between two steps of the main thread, not in the middle of one.
+"""Ctrl-C and TERM: an end in order, and between two steps of the main thread, not in the middle of one.
 
 Python raises `KeyboardInterrupt` wherever the main thread happens to be. In the middle of a driver's
 or a pool's code that leaves a transaction open or a lock taken for ever: what cleans up, and every
 other thread, then waits for it without end.
 """
 
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,30 @@ def interrupt(*_: object) -> None:
         _Step.interrupted = True
         return
     raise KeyboardInterrupt
+
+
+#: What a person or a supervisor ends a command with.
+_ENDING = (signal.SIGINT, signal.SIGTERM)
+
+
+def heed_signals() -> None:
+    """Make TERM end this process as Ctrl-C does: by `KeyboardInterrupt`, between two steps.
+
+    A signal that is ignored, as Ctrl-C is in the background of a shell, stays ignored.
+    """
+    for number in _ENDING:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, interrupt)
+
+
+def ignore_signals() -> None:
+    """Ignore what would end this process: it has ended, and its exit status is settled.
+
+    While Python takes itself down its own handlers are gone, and a late signal would turn a status
+    of 0 into a death.
+    """
+    for number in _ENDING:
+        signal.signal(number, signal.SIG_IGN)
 
 
 @contextmanager

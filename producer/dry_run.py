@@ -16,7 +16,7 @@ from db.registry.names import parse_ref
 from db.settings import Settings
 from producer.beginning import producer_name
 from producer.chunking import chunked, placed
-from producer.ingest import START, check_model, interruptible, open_reader
+from producer.ingest import START, check_model, open_reader
 from producer.live_source import live_source
 from producer.reader import Reader
 from producer.request import IngestRequest
@@ -92,8 +92,7 @@ def dry_run(request: IngestRequest, settings: Settings, screen: Screen) -> DryRu
             store_text=False,
             hidden=True,
         )
-        with interruptible():
-            return _sample_and_count(services, new, reader, screen, request)
+        return _sample_and_count(services, new, reader, screen, request)
 
 
 def _sample_and_count(

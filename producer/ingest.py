@@ -1,14 +1,11 @@
 """`producer ingest`: from files to a job that ends."""
 
-import signal
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
 from db.defaults import STARTER_MODEL
 from db.errors import JobFailed, hide_password
-from db.interrupts import interrupt
 from db.ledger.jobs import JobRecord, NewJob
 from db.registry.names import ModelRef, parse_ref
 from db.registry.versions import list_versions, resolve
@@ -31,25 +28,6 @@ from producer.summary import summarise
 
 #: Where reading a source begins.
 START = Position(file=0, offset=0, line=0, row=0)
-
-
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """Make TERM end a call as Ctrl-C does: in order, with the job ready to be continued.
-
-    Both between two steps. A signal that is ignored, as Ctrl-C is in the background of a shell, stays
-    ignored.
-    """
-    before = {
-        number: signal.signal(number, interrupt)
-        for number in (signal.SIGINT, signal.SIGTERM)
-        if signal.getsignal(number) is not signal.SIG_IGN
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def ingest(request: IngestRequest, settings: Settings, screen: Screen) -> Outcome:
@@ -129,8 +107,7 @@ def _run(
     )
     run.progress = lambda: reader.progress
     chunks = chunked(reader, request.chunk_rows, keep_raw=request.store_text)
-    with interruptible():
-        run.run(placed(chunks, lambda: asdict(reader.position)), wait=request.wait)
+    run.run(placed(chunks, lambda: asdict(reader.position)), wait=request.wait)
 
 
 def _new_job(

@@ -14,7 +14,7 @@ from db.store import Store
 from producer.beginning import begin_job
 from producer.chunking import chunked, placed
 from producer.identity import digest
-from producer.ingest import check_model, interruptible
+from producer.ingest import check_model
 from producer.outcome import Outcome, finish
 from producer.rows import Row
 from producer.running import JobRun
@@ -126,8 +126,7 @@ def relabel(
         run = JobRun(services, beginning.job, beginning.production, screen, max_queued=max_queued)
         run.progress = lambda: texts.progress
         try:
-            with interruptible():
-                run.run(placed(chunked(texts, chunk_rows), texts.position), wait=wait)
+            run.run(placed(chunked(texts, chunk_rows), texts.position), wait=wait)
         except JobFailed as failed:
             return Outcome(summarise(services.store, beginning.job.id), str(failed))
         return finish(services.store, beginning.job, wait=wait)

@@ -6,7 +6,6 @@ from db.settings import Settings
 from producer.beginning import go_on
 from producer.entering import enter
 from producer.existing_store import existing_store
-from producer.ingest import interruptible
 from producer.outcome import Outcome, finish
 from producer.relabeling import relabel
 from producer.request import IngestRequest
@@ -102,8 +101,7 @@ def _wait_for_labels(job: JobRecord, settings: Settings, screen: Screen, *, wait
         screen.say(f"job {job.id} has all rows of its source; the rest of them is labelled")
         run = JobRun(services, beginning.job, beginning.production, screen, max_queued=1)
         try:
-            with interruptible():
-                run.run((), wait=wait)
+            run.run((), wait=wait)
         except JobFailed as failed:
             return Outcome(summarise(services.store, job.id), str(failed))
         return finish(services.store, job, wait=wait)

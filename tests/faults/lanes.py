@@ -69,7 +69,9 @@ class Lane(ABC):
             return
         said = (err.strip().splitlines() or ["nothing"])[-1]
         self._tell(f"{self.name} left with status {status}: {said}")
-        if status not in _EXPECTED or "Traceback" in out + err:
+        # In its first tenths of a second Python itself is ended by a signal, before it is ours.
+        unborn = status in (-signal.SIGINT, -signal.SIGTERM) and not out + err
+        if not (unborn or status in _EXPECTED) or "Traceback" in out + err:
             self.failures.append(f"{self.name} left with status {status}: {err.strip()}")
         self._again_at = time.monotonic() + _AGAIN_SECONDS
 
