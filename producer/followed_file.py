@@ -115,6 +115,10 @@ class FollowedFile:
         pace = Pace(request.chunk_rows, request.max_wait)
         return LiveChunks(read, make, pace, drain, name="followed-file")
 
+    def has_rows_of(self, job: JobRecord) -> bool:
+        """Return True: it is known by its path, not by what it holds."""
+        return True
+
     def close(self) -> None:
         """Do nothing: what is open is closed by the thread that reads it."""
 

@@ -80,9 +80,9 @@ def check_model(store: Store, reference: ModelRef) -> None:
     resolve(store, reference)
 
 
-def done_already(job: JobRecord, new: NewJob) -> str:
-    """Say that there is nothing to do, for `job` has done it."""
-    if job.options.get(CONTENT) == new.options.get(CONTENT):
+def done_already(job: JobRecord, new: NewJob, *, same_rows: bool = True) -> str:
+    """Say that there is nothing to do, for `job` has done it, or has what names it."""
+    if same_rows and job.options.get(CONTENT) == new.options.get(CONTENT):
         return f"job {job.id} has these rows already; --again labels them once more, in a new job"
     return (
         f"job {job.id} has the key {new.options['job_key']!r} already, but labelled other rows or "

@@ -43,6 +43,12 @@ class LiveSource(Protocol):
     def chunks(self, services: Services, job: JobRecord, drain: Drain) -> Chunks:
         """Return the chunks of `job`, from its position on; they say what is to be done at a drain."""
 
+    def has_rows_of(self, job: JobRecord) -> bool:
+        """Whether it gives the rows that `job` has, which is done and was asked for in the same way.
+
+        It may have to be read to its end for that, and is not read again after it.
+        """
+
     def close(self) -> None:
         """Let go of it."""
 

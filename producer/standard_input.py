@@ -4,7 +4,7 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -18,9 +18,16 @@ from producer.identity import digest, key_identity, reading_identity
 from producer.ingest import START, job_options
 from producer.live import LiveChunks, Pace, Sink
 from producer.live_head import LiveHead, Prelude
-from producer.live_rows import PlacedRow, Rewound, placed_chunk, placed_rows
+from producer.live_rows import (
+    LivePosition,
+    OtherInput,
+    PlacedRow,
+    Rewound,
+    placed_chunk,
+    placed_rows,
+)
 from producer.request import IngestRequest
-from producer.rows import Position, SourceError
+from producer.rows import SourceError
 from producer.services import Services
 from producer.standard_bytes import NAME, StandardBytes
 
@@ -103,7 +110,7 @@ class StandardInput:
     def chunks(self, services: Services, job: JobRecord, drain: Drain) -> LiveChunks[Any]:
         """Return the chunks of its rows; those before the job's position are read over."""
         request = self._request
-        start = Position(**job.position)
+        start = LivePosition(**job.position)
         self._bytes.drain = drain
         return LiveChunks(
             lambda put: self._read(start, put),
@@ -112,6 +119,15 @@ class StandardInput:
             drain,
             name="standard-input",
         )
+
+    def has_rows_of(self, job: JobRecord) -> bool:
+        """Read it, and tell whether `job`, which is done, labelled all of it."""
+        limit = self._request.read.limit
+        try:
+            more = next(self._rows(LivePosition(**job.position)), None)
+        except OtherInput:
+            return False
+        return more is None or job.position["row"] == limit
 
     def close(self) -> None:
         """Leave it open: it is not ours."""
@@ -135,13 +151,16 @@ class StandardInput:
         if prelude.blank:
             raise UsageError(f"{NAME} is empty; there is nothing to label")
 
-    def _read(self, start: Position, put: Sink[PlacedRow]) -> None:
+    def _rows(self, start: LivePosition) -> Iterator[PlacedRow]:
+        stream = Rewound(bytes(self._prelude.data), self._bytes)
+        self._prelude.data.clear()
+        return placed_rows(stream, self._known, start, NAME)
+
+    def _read(self, start: LivePosition, put: Sink[PlacedRow]) -> None:
         limit = self._request.read.limit
         if limit is not None and start.row >= limit:
             return
-        stream = Rewound(bytes(self._prelude.data), self._bytes)
-        self._prelude.data.clear()
-        for row, place in placed_rows(stream, self._known, start, NAME):
+        for row, place in self._rows(start):
             put((row, place), row_bytes(row))
             if place.row == limit:
                 return

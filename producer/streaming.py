@@ -59,7 +59,7 @@ def _enter(
     beginning = begin_job(store, new, again=request.again, say=screen.say, resumes=request.resumes)
     job = beginning.job
     if beginning.production is None:
-        screen.say(done_already(job, new))
+        screen.say(done_already(job, new, same_rows=source.has_rows_of(job)))
         return finish(store, job, wait=True)
     if beginning.continued:
         screen.say(f"continuing job {job.id} after row {job.position.get('row', 0):,}")

@@ -216,6 +216,9 @@ def test_with_a_key_the_same_input_goes_on_where_it_was_stopped(
     short = piped(hashing, b"one\n", *key)
     assert short.returncode == 2
     assert b"ends before byte 8" in short.stderr
+    changed = piped(hashing, b"one\ntoo\nthree\n", *key)
+    assert changed.returncode == 2
+    assert b"gives other rows than those that were read before" in changed.stderr
     other = piped(hashing, b"id,text\n", *key, "--text-column", "text")
     assert other.returncode == 2
     assert b"has the key 'nightly' and is not done" in other.stderr
@@ -228,6 +231,11 @@ def test_with_a_key_the_same_input_goes_on_where_it_was_stopped(
     assert resumed.result()["state"] == "done"
     assert rows(hashing, job) == [(1, "one"), (2, "two"), (3, "half a line"), (4, "four")]
     assert b"has these rows already" in piped(hashing, whole.read_bytes(), *key).stderr
+    # What another night brings under the same key is not taken for what this one brought.
+    for other_night in (b"one\n", b"uno\ndue\n", whole.read_bytes() + b"five\n"):
+        said = piped(hashing, other_night, *key).stderr
+        assert b"has the key 'nightly' already, but labelled other rows" in said
+        assert b"has these rows already" not in said
 
 
 def test_a_producer_that_is_killed_in_mid_stream_leaves_a_job_that_the_next_call_does_not_take(

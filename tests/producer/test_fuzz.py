@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from db.errors import UsageError
 from producer import lines
 from producer.live_head import Prelude
-from producer.live_rows import Rewound, placed_rows
+from producer.live_rows import LivePosition, Rewound, placed_rows
 from producer.reader import Reader
-from producer.rows import Position, ReadOptions, RejectedRow, Row, SourceError
+from producer.rows import ReadOptions, RejectedRow, Row, SourceError
 from producer.sources import resolve_sources
 
 QUICK = settings(
@@ -229,5 +229,5 @@ def piped(stream: Pieces, name: str, options: ReadOptions) -> Iterator[Row | Rej
         if prelude.blank:
             return
     rewound = Rewound(bytes(prelude.data), stream)
-    for row, _ in placed_rows(rewound, opened, Position(0, 0, 0, 0), name):
+    for row, _ in placed_rows(rewound, opened, LivePosition(0, 0, 0, 0), name):
         yield row
