@@ -36,6 +36,8 @@ class Departure:
         self._seconds = seconds
         self._sign_off = sign_off
         self._end = end
+        #: Beside the event, whose lock the interrupted call may hold.
+        self._told = False
         self._begun = threading.Event()
         self._thread = threading.Thread(target=self._run, name="departure", daemon=True)
 
@@ -46,13 +48,17 @@ class Departure:
     def begin(self) -> None:
         """Count from now on, and let the next TERM or Ctrl-C end the process at once.
 
-        To be called by the main thread, also in the middle of a signal handler.
+        To be called by the main thread, also in the middle of a signal handler: a second signal may
+        come into that of the first, which has not called this yet.
         """
+        if self._told:
+            self._end_at_once(signal.SIGTERM)
+        self._told = True
         self._begun.set()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._end_at_once)
 
-    def _end_at_once(self, number: int, _: object) -> None:
+    def _end_at_once(self, number: int, *_: object) -> None:
         # Not by the log: the signal may have come while it was being written to.
         os.write(2, b"left at once; what was held is labelled by others when its leases run out\n")
         self._end(128 + number)

@@ -82,3 +82,13 @@ def test_who_is_told_twice_leaves_at_once(
     wait_until(lambda: ends.statuses, 30, "the process ends")
     assert ends.statuses == [128 + again]
     assert "left at once" in capfd.readouterr().err
+
+
+def test_who_is_told_again_in_the_middle_of_being_told_leaves_at_once(ends: Ends) -> None:
+    departure = Departure(lambda: 1, seconds=NEVER, sign_off=NEVER, end=ends)
+    departure.start()
+    # The handler of the second signal runs inside of that of the first, and is through before it.
+    departure.begin()
+    assert ends.statuses == []
+    departure.begin()
+    assert ends.statuses == [128 + signal.SIGTERM]
