@@ -6,11 +6,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.cluster import clean_environment
 from tests.deploy.compose import ROOT
+from tests.services import free_port
 
 TWEETS = ROOT / "examples" / "tweets.csv"
 SHOW = ROOT / "examples" / "show_results.py"
+SEND = ROOT / "examples" / "send_texts.py"
 
 
 def test_the_tweets_are_many_and_some_are_awkward() -> None:
@@ -61,3 +65,25 @@ def test_without_a_database_the_look_says_how_to_get_one(tmp_path: Path) -> None
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert "producer ingest examples/tweets.csv" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("broker", "texts", "says"),
+    [
+        ("", ("what a day",), "set LABELSTREAM_BROKER_URL"),
+        ("redis://127.0.0.1:{port}/0", (), "give the texts"),
+        ("redis://127.0.0.1:{port}/0", ("what a day",), "nothing was sent: "),
+    ],
+)
+def test_sending_without_a_broker_or_texts_is_one_line(
+    broker: str, texts: tuple[str, ...], says: str
+) -> None:
+    environment = clean_environment(LABELSTREAM_BROKER_URL=broker.format(port=free_port()))
+    done = subprocess.run(
+        [sys.executable, SEND, *texts], env=environment,
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert says in done.stderr
+    assert done.stdout == ""
