@@ -73,11 +73,13 @@ class Tail:
     def read(self, size: int) -> bytes:
         """Return what is new, at most `size` bytes, waiting for it; nothing when the file is over.
 
-        Raises `ReadingStopped` after a drain, and `UsageError` if it cannot be read.
+        Raises `ReadingStopped` after a drain, and `UsageError` if it cannot be read. A file that was
+        removed is read to its end even then: nobody can go on with it another time.
         """
         quiet_until: float | None = None
         while True:
-            if self._drain.is_set():
+            is_drained = self._drain.is_set()
+            if is_drained and os.fstat(self._descriptor).st_nlink:
                 raise ReadingStopped
             if self.truncated or self._shrunk():
                 self.truncated = True
@@ -88,6 +90,8 @@ class Tail:
                 if len(self.beginning) < BEGINNING_BYTES:
                     self.beginning = self._read(min(self.offset, BEGINNING_BYTES), 0)
                 return data
+            if is_drained:
+                return b""
             if not self._is_replaced(self.inode):
                 quiet_until = None
             elif quiet_until is None:

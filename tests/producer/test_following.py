@@ -57,6 +57,16 @@ def test_a_line_that_has_begun_at_a_stop_is_read_whole_by_the_next(log: Path) ->
     assert again.numbers == [3]
 
 
+def test_at_a_stop_a_file_that_was_removed_is_read_to_its_end(log: Path) -> None:
+    follow = Following(log)
+    follow.wait_for("line 1", "line 2")
+    append(log, "line 3\nline 4, the last", end="")
+    follow.wait_for("line 1", "line 2", "line 3")
+    log.unlink()
+    follow.stop()
+    follow.wait_for("line 1", "line 2", "line 3", "line 4, the last")
+
+
 def test_a_line_end_of_two_bytes_is_not_torn_apart_by_a_stop(tmp_path: Path) -> None:
     log = tmp_path / "app.log"
     log.write_bytes(b"line 1\r\nline 2\r")
