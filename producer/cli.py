@@ -139,7 +139,7 @@ def ingest(
         ),
         chunk_rows=chunk_rows,
         max_queued=min(max_queued, LARGEST_NUMBER),
-        queue=_not_empty("--queue", queue),
+        queue=_one_queue(queue),
         max_rejects=_max_rejects(max_rejects),
         store_text=store_text,
         job_key=_not_empty("--job-key", job_key),
@@ -186,7 +186,7 @@ def relabel(
             screen,
             chunk_rows=chunk_rows,
             max_queued=min(max_queued, LARGEST_NUMBER),
-            queue=_not_empty("--queue", queue),
+            queue=_one_queue(queue),
             wait=_waits(wait, embedded=settings.embedded),
             again=again,
         )
@@ -225,6 +225,13 @@ def _not_empty(option: str, value: Text) -> Text:
     if value is not None and not value.strip():
         raise UsageError(f"{option} is empty; give it a value, or leave it out")
     return value
+
+
+def _one_queue(value: str) -> str:
+    # A worker's -Q splits at commas: none could serve it.
+    if "," in value:
+        raise UsageError(f"--queue {value!r} has a comma; give the name of one queue")
+    return _not_empty("--queue", value)
 
 
 def _seconds(option: str, value: float) -> float:

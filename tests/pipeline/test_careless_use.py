@@ -22,6 +22,7 @@ UNUSABLE: list[tuple[tuple[str, ...], str]] = [
     (("--encoding", "klingon"), "unknown encoding 'klingon'"),
     (("--job-key", ""), "--job-key is empty"),
     (("--queue", " "), "--queue is empty"),
+    (("--queue", "urgent,bulk"), "--queue 'urgent,bulk' has a comma; give the name of one queue"),
     (("--model", "nosuch"), "there is no model nosuch@production; there are"),
     (("--model", "emotion:99"), "there is no model emotion:99"),
     (("--model", "emotion@nosuch"), "there is no model emotion@nosuch"),
