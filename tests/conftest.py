@@ -26,8 +26,20 @@ REGISTRIES = ("folder", "s3")
 
 def pytest_configure() -> None:
     # In the background of a shell Ctrl-C is ignored, and the processes of a test inherit that.
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    _heed_signals()
+
+
+def _heed_signals() -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+@pytest.fixture(autouse=True)
+def clean_signals() -> Iterator[None]:
+    """Undo what a command did with signals that ran in this process; it thought it was its own."""
+    _heed_signals()
+    yield
+    _heed_signals()
 
 
 @pytest.fixture(autouse=True)

@@ -3,6 +3,7 @@
 import typer
 
 from db.errors import run_command
+from training.commands.build import build
 from training.commands.comparing import compare
 from training.commands.correcting import correct, corrections
 from training.commands.evaluating import evaluate
@@ -27,6 +28,7 @@ app.command()(retrain)
 app.command()(evaluate)
 app.command()(compare)
 app.command()(register)
+app.command()(build)
 app.command()(export)
 app.command()(versions)
 app.command()(show)

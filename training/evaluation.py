@@ -23,8 +23,9 @@ from training.calibration import (
 )
 from training.data import LabelledData, Split
 from training.metrics import Metrics, measure, metrics_record
+from worker.builds import ENGINE
 from worker.classifier import Classifier
-from worker.engines import NEEDS_NO_MODEL, choose_engine, make_engine
+from worker.engines import NEEDS_NO_MODEL, make_engine
 from worker.merge import merge_files
 
 if TYPE_CHECKING:
@@ -66,13 +67,18 @@ class Evaluation:
 @contextmanager
 def candidate(adapter: Path, described: NewVersion, settings: Settings) -> Iterator[Classifier]:
     """Give the classifier of an adapter that is not registered, merged as the worker merges it."""
-    name = measuring_engine(settings)
+    check_measuring(settings)
+    if settings.engine == ENGINE:
+        raise UsageError(
+            f"the engine {ENGINE} needs a build, which only a registered version has: set "
+            "LABELSTREAM_ENGINE=auto"
+        )
     version = Version(
         **{field: getattr(described, field) for field in NewVersion.__dataclass_fields__}
     )
     with tempfile.TemporaryDirectory(prefix="labelstream-merge-") as folder:
         merge_files(adapter, described, Path(folder), name=described.model)
-        engine = make_engine(name, Path(folder), version, settings.device)
+        engine = make_engine("torch", Path(folder), version, settings.device)
         with Classifier(version, engine) as classifier:
             yield classifier
 
@@ -80,20 +86,18 @@ def candidate(adapter: Path, described: NewVersion, settings: Settings) -> Itera
 @contextmanager
 def registered(model: str, settings: Settings) -> Iterator[Classifier]:
     """Give the classifier of a registered version, as the worker loads it."""
-    measuring_engine(settings)
+    check_measuring(settings)
     with Classifier.load(model, settings=settings) as classifier:
         yield classifier
 
 
-def measuring_engine(settings: Settings) -> str:
-    """Return the engine that the settings name; `UsageError` for one that computes with no model."""
-    name = choose_engine(settings.engine)
-    if name in NEEDS_NO_MODEL:
+def check_measuring(settings: Settings) -> None:
+    """Raise `UsageError` where the settings name an engine that computes with no model."""
+    if settings.engine in NEEDS_NO_MODEL:
         raise UsageError(
-            f"engine {name} computes with no model, so there is nothing to measure: "
+            f"engine {settings.engine} computes with no model, so there is nothing to measure: "
             "set LABELSTREAM_ENGINE=auto"
         )
-    return name
 
 
 def evaluate(
@@ -109,7 +113,7 @@ def evaluate(
     truth = matched_labels(data, rows, classifier)
     logits = _usable_logits(classifier, rows, data)
     if temperature is None:
-        temperature = classifier.version.temperature.get(classifier.engine, 1.0)
+        temperature = classifier.version.temperature_on(classifier.engine)
     bins = reliability(logits, truth)
     calibrated = reliability(logits, truth, temperature)
     return Evaluation(

@@ -7,6 +7,7 @@ from typing import Any
 from db.errors import RegistryError, one_line
 from db.registry.aliases import list_aliases
 from db.registry.artifacts import ArtifactStore
+from db.registry.builds import Build, BuildKey, list_builds
 from db.registry.events import Event, last_refusals, list_events
 from db.registry.versions import Version, list_versions
 from db.store import Store
@@ -32,10 +33,11 @@ def version_records(store: Store, model: str | None = None) -> list[dict[str, An
 
 def version_detail(store: Store, version: Version, artifacts: ArtifactStore) -> dict[str, Any]:
     """Return all that is known of one version as a JSON-ready object."""
+    builds = list_builds(store, version)
     return {
         **_record(version, list_aliases(store), last_refusals(store)),
         "parent_version": version.parent_version,
-        "damage": damage(version, artifacts),
+        "damage": damage(version, artifacts, builds),
         "base_revision": version.base_revision,
         "base_sha256": dict(version.base_sha256),
         "labels": list(version.labels),
@@ -53,6 +55,15 @@ def version_detail(store: Store, version: Version, artifacts: ArtifactStore) -> 
         "model_card": _page(version, artifacts, "README.md"),
         "report": _page(version, artifacts, REPORT_FILE),
         "merged": artifacts.where(version.merged) if version.merged else None,
+        "builds": [
+            {
+                **asdict(key),
+                "agreement": build.agreement,
+                "accuracy": build.accuracy,
+                "files": artifacts.where(build.location),
+            }
+            for key, build in builds
+        ],
         "events": [
             {**asdict(event), "at": event.at.isoformat(timespec="seconds")}
             for event in list_events(store, version.model, version.version)
@@ -60,12 +71,15 @@ def version_detail(store: Store, version: Version, artifacts: ArtifactStore) -> 
     }
 
 
-def damage(version: Version, artifacts: ArtifactStore) -> list[str]:
+def damage(
+    version: Version, artifacts: ArtifactStore, builds: Sequence[tuple[BuildKey, Build]]
+) -> list[str]:
     """Return what is wrong with the files of `version`, a line a folder; empty if they are whole."""
     found = []
     for kind, location, hashes in (
         ("adapter", version.adapter, version.adapter_sha256),
         ("merged model", version.merged, version.merged_sha256),
+        *((f"build for {key.engine}", build.location, build.sha256) for key, build in builds),
     ):
         if location is None or hashes is None or version.state != "ready":
             continue
@@ -113,6 +127,11 @@ def detail_lines(detail: dict[str, Any]) -> list[str]:
         lines.append(f"model card: {detail['model_card']}")
     if detail["report"]:
         lines.append(f"report: {detail['report']}")
+    lines += [
+        f"build: {build['engine']} {build['engine_version']} on {build['cpu_features']}, "
+        f"{build['agreement']:.2%} of labels as fp32"
+        for build in detail["builds"]
+    ]
     lines += [f"damaged: {line}" for line in detail["damage"]]
     for split, measured in detail["metrics"].items():
         if not measured:

@@ -89,7 +89,7 @@ class Classifier:
             )
         shares = probabilities(
             logits,
-            self.version.temperature.get(self.engine, 1.0),
+            self.version.temperature_on(self.engine),
             multi_label=self.version.multi_label,
         )
         # By the logits, as the worker does: two of them may differ where their shares do not.

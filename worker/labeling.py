@@ -210,7 +210,7 @@ def _result(
     predictions = predict(
         logits.logits,
         labels=version.labels,
-        temperature=version.temperature.get(engine, 1.0),
+        temperature=version.temperature_on(engine),
         unsure_below=version.unsure_below,
         multi_label=version.multi_label,
     )

@@ -8,13 +8,15 @@ import time
 from pathlib import Path
 
 from db.defaults import LOAD_LIMIT_SECONDS
-from db.errors import RegistryError, RegistryUnavailable
+from db.errors import RegistryError, RegistryUnavailable, UsageError
 from db.registry.artifacts import artifact_store
 from db.registry.names import ModelRef
 from db.registry.versions import Version, resolve
 from db.settings import Settings
 from db.store import Store
-from worker.engines import NEEDS_NO_MODEL, Engine, choose_engine, make_engine
+from worker.builds import ENGINE, build_key, usable_build
+from worker.devices import on_cpu
+from worker.engines import NEEDS_NO_MODEL, Engine, make_engine
 
 log = logging.getLogger(__name__)
 
@@ -35,10 +37,7 @@ class Loader:
         device that is not there.
         """
         started = time.monotonic()
-        name = choose_engine(self._settings.engine)
-        folder = None
-        if name not in NEEDS_NO_MODEL:
-            folder = ensure_merged(self._store, self._settings, version)
+        name, folder = self._choice(version)
         engine = make_engine(
             name, folder, version, self._settings.device, pace=self._settings.engine_pace
         )
@@ -51,6 +50,27 @@ class Loader:
             time.monotonic() - started,
         )
         return engine
+
+    def _choice(self, version: Version) -> tuple[str, Path | None]:
+        """Return the engine for `version`, and the folder of what it computes with."""
+        asked = self._settings.engine
+        if asked in NEEDS_NO_MODEL:
+            return asked, None
+        if asked == ENGINE and not on_cpu(self._settings.device):
+            raise UsageError(
+                f"the engine {ENGINE} computes on CPUs, not on {self._settings.device}: set "
+                "LABELSTREAM_ENGINE=auto, or LABELSTREAM_DEVICE=cpu"
+            )
+        if asked == ENGINE or (asked == "auto" and on_cpu(self._settings.device)):
+            build = usable_build(self._store, self._settings, version)
+            if build is not None:
+                return ENGINE, build
+        if asked == ENGINE:
+            raise RegistryError(
+                f"model {version} has no build for {ENGINE} {build_key().engine_version} on this "
+                f"processor; make one here: training build {version}"
+            )
+        return "torch", ensure_merged(self._store, self._settings, version)
 
 
 def ensure_merged(store: Store, settings: Settings, version: Version) -> Path:

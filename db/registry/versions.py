@@ -39,6 +39,13 @@ class NewVersion:
     parent_version: int | None = None
     libraries: Mapping[str, str] = field(default_factory=dict)
 
+    def temperature_on(self, engine: str) -> float:
+        """Return by what logits of `engine` are divided: fitted on it, else on torch, else 1.
+
+        Engines that agree with torch have nearly its logits.
+        """
+        return self.temperature.get(engine, self.temperature.get("torch", 1.0))
+
 
 @dataclass(frozen=True)
 class Version(NewVersion):

@@ -7,7 +7,11 @@ import pytest
 
 from tests.deploy.compose import ROOT
 
-LINES = (ROOT / "worker" / "starter" / "probe_texts.txt").read_text(encoding="utf-8").split("\n")
+LINES = (
+    (ROOT / "worker" / "starter" / "adapter" / "probe_texts.txt")
+    .read_text(encoding="utf-8")
+    .split("\n")
+)
 TEXTS = LINES[:-1]
 EMOTION = ROOT.parent / "shared" / "data" / "emotion"
 

@@ -1,6 +1,5 @@
 """The commands of `producer.looking`, run in this process as a shell would see them."""
 
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -41,14 +40,8 @@ class Command:
             return app([str(argument) for argument in arguments], standalone_mode=False)
 
         self._capture.readouterr()
-        # What a command does with signals is for a process of its own, and this is not one.
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            with pytest.raises(SystemExit) as ended:
-                run_command(run)  # type: ignore[arg-type]
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        with pytest.raises(SystemExit) as ended:
+            run_command(run)  # type: ignore[arg-type]
         raw, err = self._capture.readouterr()
         assert isinstance(ended.value.code, int)
         return Result(ended.value.code, raw, err.decode())

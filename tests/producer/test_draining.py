@@ -1,21 +1,12 @@
 """The first signal drains, the second interrupts, and a signal that is ignored stays ignored."""
 
 import signal
-from collections.abc import Iterator
 
 import pytest
 
 from producer.draining import Drain, draining
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-
-@pytest.fixture(autouse=True)
-def handlers() -> Iterator[None]:
-    before = [signal.getsignal(number) for number in SIGNALS]
-    yield
-    for number, handler in zip(SIGNALS, before, strict=True):
-        signal.signal(number, handler)
 
 
 @pytest.mark.parametrize("first", SIGNALS)

@@ -87,13 +87,13 @@ def make_and_tell(
 ) -> None:
     """Fit, register and pass the gate, as `wanted`; print the result."""
     from db.settings import get_settings
-    from training.evaluation import measuring_engine
+    from training.evaluation import check_measuring
     from training.fit_state import FITS_FOLDER, FitStateFile
     from training.gate import Gate
     from training.making import make_version
 
     # Before hours of work, not after.
-    measuring_engine(get_settings())
+    check_measuring(get_settings())
     state = FitStateFile(get_settings().home / FITS_FOLDER, data.fingerprint, config)
     with registry or nullcontext() as opened:
         made = make_version(

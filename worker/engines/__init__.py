@@ -6,23 +6,19 @@ from db.errors import UsageError
 from db.registry.versions import Version
 from worker.engines.protocol import Engine, EngineOutOfMemory
 
-__all__ = ["NEEDS_NO_MODEL", "Engine", "EngineOutOfMemory", "choose_engine", "make_engine"]
+__all__ = ["NEEDS_NO_MODEL", "Engine", "EngineOutOfMemory", "make_engine"]
 
 #: Engines of tests and benchmarks: they compute from the texts alone.
 NEEDS_NO_MODEL = ("constant", "text-hash", "fixed-time")
 
 
-def choose_engine(name: str) -> str:
-    """Return the engine that `auto` means here: where more engines exist, the choice is made here."""
-    return "torch" if name == "auto" else name
-
-
 def make_engine(
     name: str, folder: Path | None, version: Version, device: str, *, pace: float | None = None
 ) -> Engine:
-    """Make the engine `name` for the merged model in `folder`; imports only what it needs.
+    """Make the engine `name` for the model in `folder`; imports only what it needs.
 
-    `folder` may be None for an engine that needs no model. `pace` is the number of seconds a row
+    `folder` holds the merged model, for `openvino` a build of it, and may be None for an engine that
+    needs no model. `pace` is the number of seconds a row
     that `text-hash` and `fixed-time` take, each its own where it is None. Raises `UsageError` for
     an unknown name or a device that is not there.
     """
@@ -43,4 +39,9 @@ def make_engine(
 
         assert folder is not None, "this engine computes with a model"  # noqa: S101
         return TorchEngine(folder, version.max_length, device)
+    if name == "openvino":
+        from worker.engines.openvino_engine import OpenvinoEngine
+
+        assert folder is not None, "this engine computes with a build"  # noqa: S101
+        return OpenvinoEngine(folder, version.max_length)
     raise UsageError(f"there is no engine {name!r}; see LABELSTREAM_ENGINE in the README")

@@ -1,0 +1,113 @@
+"""Versions made ready for an engine: derived artifacts, one for each kind of processor."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, delete, insert, select
+from sqlalchemy.engine import Connection
+
+from db.errors import RegistryError
+from db.registry.events import insert_event
+from db.registry.versions import Version
+from db.schema import EngineBuild, ModelVersion
+from db.store import Store
+
+
+@dataclass(frozen=True)
+class BuildKey:
+    """Where a build may be used: by this engine of this version, on processors like this."""
+
+    engine: str
+    engine_version: str
+    cpu_features: str
+
+
+@dataclass(frozen=True)
+class Build:
+    """A build's files, and how near it comes to fp32."""
+
+    location: str
+    sha256: Mapping[str, str]
+    #: Share of labels that are those of fp32, on the rows that it was checked on.
+    agreement: float
+    #: Share of labels that are right, where the truth is known.
+    accuracy: float | None
+
+
+def find_build(store: Store, version: Version, key: BuildKey) -> Build | None:
+    """Return the build of `version` under `key`; None if there is none."""
+    with store.read() as connection:
+        return _found(connection, version, key)
+
+
+def list_builds(store: Store, version: Version) -> list[tuple[BuildKey, Build]]:
+    """Return every build of `version`, by engine, its version and processor."""
+    query = (
+        select(EngineBuild.__table__)
+        .where(EngineBuild.model == version.model, EngineBuild.version == version.version)
+        .order_by(EngineBuild.engine, EngineBuild.engine_version, EngineBuild.cpu_features)
+    )
+    with store.read() as connection:
+        return [
+            (
+                BuildKey(row.engine, row.engine_version, row.cpu_features),
+                Build(row.location, row.sha256, row.agreement, row.accuracy),
+            )
+            for row in connection.execute(query)
+        ]
+
+
+def record_build(
+    store: Store, version: Version, key: BuildKey, build: Build, *, who: str
+) -> Build | None:
+    """Record `build` in place of what stands under `key`, which is returned, with an event.
+
+    Nobody refers to the files of what was replaced any more. Raises `RegistryError` for a version
+    whose files were pruned meanwhile.
+    """
+    with store.write() as connection:
+        # One at a time, also where there is no build yet whose row could be locked.
+        state = connection.scalar(
+            select(ModelVersion.state)
+            .where(ModelVersion.model == version.model, ModelVersion.version == version.version)
+            .with_for_update()
+        )
+        if state != "ready":
+            raise RegistryError(f"model {version} is {state} by now: its files are gone")
+        before = _found(connection, version, key)
+        connection.execute(delete(EngineBuild).where(*_under(version, key)))
+        connection.execute(
+            insert(EngineBuild).values(
+                model=version.model,
+                version=version.version,
+                engine=key.engine,
+                engine_version=key.engine_version,
+                cpu_features=key.cpu_features,
+                location=build.location,
+                sha256=dict(build.sha256),
+                agreement=build.agreement,
+                accuracy=build.accuracy,
+            )
+        )
+        why = f"{key.engine} {key.engine_version}: {build.agreement:.2%} of labels as fp32"
+        insert_event(connection, version.model, version.version, "built", who=who, why=why)
+    return before
+
+
+def _found(connection: Connection, version: Version, key: BuildKey) -> Build | None:
+    row = connection.execute(
+        select(EngineBuild.__table__).where(*_under(version, key))
+    ).one_or_none()
+    if row is None:
+        return None
+    return Build(row.location, row.sha256, row.agreement, row.accuracy)
+
+
+def _under(version: Version, key: BuildKey) -> tuple[ColumnElement[bool], ...]:
+    return (
+        EngineBuild.model == version.model,
+        EngineBuild.version == version.version,
+        EngineBuild.engine == key.engine,
+        EngineBuild.engine_version == key.engine_version,
+        EngineBuild.cpu_features == key.cpu_features,
+    )

@@ -1,0 +1,68 @@
+"""Builds of a version: one for each engine, its version and kind of processor, and each recorded."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from db.errors import RegistryError
+from db.registry.builds import Build, BuildKey, find_build, list_builds, record_build
+from db.registry.events import list_events
+from db.registry.local_artifacts import LocalArtifacts
+from db.registry.pruning import prune
+from db.registry.versions import Version, add_version
+from db.store import Store
+from tests.db.models import new_version
+
+KEY = BuildKey("openvino", "2026.1", "x86_64 avx2")
+BUILD = Build("a-folder", {"model.xml": "0" * 64}, 0.995, None)
+
+
+def registered(store: Store) -> Version:
+    return add_version(store, new_version(), who="me")
+
+
+def test_a_build_is_found_by_all_that_it_depends_on_and_by_nothing_less(store: Store) -> None:
+    version = registered(store)
+    assert record_build(store, version, KEY, BUILD, who="me") is None
+    assert find_build(store, version, KEY) == BUILD
+    for other in (
+        replace(KEY, engine="another"),
+        replace(KEY, engine_version="2026.2"),
+        replace(KEY, cpu_features="x86_64 avx2 avx512_vnni"),
+    ):
+        assert find_build(store, version, other) is None
+    assert find_build(store, registered(store), KEY) is None
+
+
+def test_a_build_that_is_made_anew_takes_the_place_of_the_one_before(store: Store) -> None:
+    version = registered(store)
+    record_build(store, version, KEY, BUILD, who="me")
+    anew = replace(BUILD, location="another", agreement=1.0, accuracy=0.9)
+    assert record_build(store, version, KEY, anew, who="you") == BUILD
+    assert list_builds(store, version) == [(KEY, anew)]
+    built = [event for event in list_events(store, "emotion") if event.event == "built"]
+    assert [(event.who, event.why) for event in built] == [
+        ("me", "openvino 2026.1: 99.50% of labels as fp32"),
+        ("you", "openvino 2026.1: 100.00% of labels as fp32"),
+    ]
+
+
+def test_pruning_a_version_removes_the_files_of_its_builds(store: Store, tmp_path: Path) -> None:
+    artifacts = LocalArtifacts(tmp_path / "registry")
+    folders = []
+    for name in ("adapter", "build", "adapter of the next"):
+        source = tmp_path / name
+        source.mkdir()
+        (source / "file").write_text(name)
+        folders.append(artifacts.publish(source))
+    (adapter, hashes), (location, build_hashes), (after, after_hashes) = folders
+    old = add_version(store, new_version(adapter=adapter, adapter_sha256=hashes), who="me")
+    record_build(store, old, KEY, replace(BUILD, location=location, sha256=build_hashes), who="me")
+    add_version(store, new_version(adapter=after, adapter_sha256=after_hashes), who="me")
+    prune(store, artifacts, "emotion", keep=1, who="me")
+    assert find_build(store, old, KEY) is None
+    with pytest.raises(RegistryError, match="model emotion:1 is pruned by now"):
+        record_build(store, old, KEY, BUILD, who="me")
+    assert list_builds(store, old) == []
+    assert {path.name for path in (tmp_path / "registry").iterdir()} == {after}

@@ -1,0 +1,61 @@
+"""`training build`: calibrated on the data's texts, checked on the rest, shown with the version."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.training.conftest import Moods
+from tests.training.moods import refused, said, write_splits
+from worker.builds import build_key
+
+
+@pytest.fixture
+def home(moods: Moods, tmp_path: Path) -> Path:
+    return moods.copied(tmp_path / "home")
+
+
+def test_a_version_is_built_from_its_data_and_serves_so_from_then_on(
+    moods: Moods, home: Path
+) -> None:
+    before = json.loads(said(home, "evaluate", "mood:1", "--data", moods.data, "--json"))
+    assert before["engine"] == "torch"
+    built = json.loads(said(home, "build", "mood:1", "--data", moods.data, "--json"))
+    # Those of validation and test.
+    assert built["rows"] == 90 + 216
+    assert built["agreement"] >= 0.97
+    assert built["engine"] == "openvino"
+    after = json.loads(said(home, "evaluate", "mood:1", "--data", moods.data, "--json"))
+    assert after["engine"] == "openvino"
+    assert after["accuracy"] == pytest.approx(before["accuracy"], abs=0.02)
+    assert built["accuracy"] == pytest.approx(before["accuracy"], abs=0.05)
+
+
+def test_show_tells_of_a_build_and_of_its_damage(moods: Moods, home: Path) -> None:
+    said(home, "build", "mood:1", "--data", moods.data)
+    detail = json.loads(said(home, "show", "mood:1", "--json"))
+    [build] = detail["builds"]
+    assert build["engine_version"] == build_key().engine_version
+    assert build["cpu_features"] == build_key().cpu_features
+    assert detail["damage"] == []
+    (Path(build["files"]) / "model.xml").unlink()
+    shown = said(home, "show", "mood:1")
+    assert f"build: openvino {build_key().engine_version} on " in shown
+    assert "damaged: build for openvino: " in shown
+    # The other version has none.
+    assert json.loads(said(home, "show", "mood:2", "--json"))["builds"] == []
+
+
+def test_without_texts_to_calibrate_with_it_asks_for_data(home: Path) -> None:
+    assert refused(home, "build", "mood:1") == (
+        "model mood:1 keeps no texts to calibrate with (no probe_texts.txt in its folder): give --data"
+    )
+
+
+def test_data_of_another_model_is_refused_by_its_label(home: Path, tmp_path: Path) -> None:
+    rows = [("i am glad", "calm"), ("i am sad", "gloomy")] * 10
+    data = write_splits(tmp_path / "other", train=rows, val=rows, test=rows)
+    assert refused(home, "build", "mood:1", "--data", data) == (
+        "other has the label 'gloomy', which model mood:1 does not know (afraid, calm, cross): "
+        "give the data it was fitted on"
+    )

@@ -1,0 +1,199 @@
+"""The starter in 8 bits: made here, checked, served where it fits, and passed over where it does not."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from db.errors import RegistryError, UsageError
+from db.registry.builds import list_builds
+from db.registry.names import parse_ref
+from db.registry.versions import Version, resolve
+from db.settings import Settings
+from db.store import Store, open_store
+from worker.builds import build_key
+from worker.classifier import Classifier
+from worker.int8 import building
+from worker.int8.building import build_version
+from worker.probes import Probes, read_probes
+from worker.serving import Loader
+from worker.starter import ADAPTER
+
+PROBES = read_probes(ADAPTER) or Probes((), ())
+
+#: By how much a logit may differ with the rows that stand beside it: a last digit decides on which of
+#: 256 levels an activation is put.
+NEAR = 0.05
+
+
+@pytest.fixture(scope="module")
+def built(starter_settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Settings of a home whose starter has a build for this processor; never to be changed."""
+    home = tmp_path_factory.mktemp("built") / "home"
+    shutil.copytree(starter_settings.home, home)
+    settings = Settings(_env_file=None, home_dir=home, device="cpu")
+    store = open_store(settings)
+    starter = resolve(store, parse_ref("emotion:1"))
+    build_version(store, settings, starter, PROBES.calibration, PROBES.check, who="me")
+    store.close()
+    return settings
+
+
+@pytest.fixture
+def settings(built: Settings, tmp_path: Path) -> Settings:
+    """Settings of a home of one's own with that build."""
+    shutil.copytree(built.home, tmp_path / "home")
+    return built.model_copy(update={"home_dir": tmp_path / "home"})
+
+
+@pytest.fixture
+def store(settings: Settings) -> Iterator[Store]:
+    opened = open_store(settings)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def starter(store: Store) -> Version:
+    return resolve(store, parse_ref("emotion:1"))
+
+
+def test_the_build_is_what_auto_serves_with_nearly_all_labels_of_fp32(
+    settings: Settings, store: Store, starter: Version, classifier: Classifier
+) -> None:
+    [(key, build)] = list_builds(store, starter)
+    assert key == build_key()
+    assert build.agreement >= 0.97
+    assert build.accuracy is None
+    texts = list(PROBES.check)
+    with Classifier.load(settings=settings) as eight_bits:
+        assert (eight_bits.engine, classifier.engine) == ("openvino", "torch")
+        found, fp32 = eight_bits.logits(texts), classifier.logits(texts)
+        assert not np.array_equal(found, fp32)
+        same = found.argmax(axis=1) == fp32.argmax(axis=1)
+        assert same.mean() == pytest.approx(build.agreement, abs=0.011)
+        # Alone or in the middle of others, a row has its logits.
+        np.testing.assert_allclose(eight_bits.logits(texts[7:8]), found[7:8], atol=NEAR)
+        # No temperature was fitted on this engine: that of torch counts.
+        label = eight_bits(texts[0])[0]
+        scaled = np.exp(found[0] / starter.temperature["torch"])
+        assert label["score"] == pytest.approx(scaled.max() / scaled.sum(), abs=NEAR)
+
+
+def test_a_damaged_build_is_passed_over_and_said(
+    settings: Settings, store: Store, starter: Version, caplog: pytest.LogCaptureFixture
+) -> None:
+    [(_, build)] = list_builds(store, starter)
+    weights = Path(settings.registry) / build.location / "model.bin"
+    content = bytearray(weights.read_bytes())
+    content[len(content) // 2] ^= 1
+    weights.chmod(0o644)
+    weights.write_bytes(content)
+    assert Loader(store, settings).load(starter).name == "torch"
+    assert "make it anew: training build emotion:1" in caplog.text
+    asked = settings.model_copy(update={"engine": "openvino"})
+    with pytest.raises(RegistryError, match="has no build for openvino"):
+        Loader(store, asked).load(starter)
+
+
+def test_without_a_build_auto_is_torch_and_openvino_says_how_to_make_one(
+    starter_settings: Settings, starter_store: Store
+) -> None:
+    version = resolve(starter_store, parse_ref("emotion:1"))
+    assert Loader(starter_store, starter_settings).load(version).name == "torch"
+    asked = starter_settings.model_copy(update={"engine": "openvino"})
+    with pytest.raises(RegistryError, match="make one here: training build emotion:1"):
+        Loader(starter_store, asked).load(version)
+
+
+def test_openvino_is_for_cpus(settings: Settings, store: Store, starter: Version) -> None:
+    asked = settings.model_copy(update={"engine": "openvino", "device": "cuda"})
+    with pytest.raises(UsageError, match="computes on CPUs, not on cuda"):
+        Loader(store, asked).load(starter)
+
+
+def test_a_build_that_agrees_too_little_is_not_taken(
+    settings: Settings, store: Store, starter: Version, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = list_builds(store, starter)
+    folders = sorted(Path(settings.registry).iterdir())
+    monkeypatch.setattr(building, "LEAST_AGREEMENT", 1.01)
+    with pytest.raises(RegistryError, match=r"for \d+\.\d% of 200 texts, less than 101%"):
+        build_version(store, settings, starter, PROBES.calibration[:20], PROBES.check, who="me")
+    assert list_builds(store, starter) == before
+    assert sorted(Path(settings.registry).iterdir()) == folders
+
+
+def test_serving_a_build_needs_no_torch_and_tells_nobody(
+    settings: Settings, tmp_path: Path
+) -> None:
+    person = tmp_path / "person"
+    person.mkdir()
+    code = (
+        "import sys, socket\n"
+        "def refuse(*_): raise AssertionError('a connection')\n"
+        "socket.socket.connect = refuse\n"
+        "from worker import Classifier\n"
+        "print(Classifier.load()(['what a day'])[0]['label'])\n"
+        "print([name for name in sys.modules if name in ('torch', 'transformers', 'peft')])\n"
+        "print(bool(sys.modules.get('openvino_telemetry')))\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "CI"}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**environment, "HOME": str(person), "LABELSTREAM_HOME_DIR": str(settings.home)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    label, heavy, telemetry = done.stdout.splitlines()
+    assert re.fullmatch("[a-z]+", label)
+    assert (heavy, telemetry) == ("[]", "False")
+    assert list(person.iterdir()) == []
+
+
+def test_a_worker_labels_by_the_build_and_says_so_of_every_row(
+    settings: Settings, store: Store, tmp_path: Path
+) -> None:
+    texts = list(PROBES.check)
+    file = tmp_path / "texts.txt"
+    file.write_text("\n".join(texts) + "\n", encoding="utf-8")
+    environment = {
+        **{name: value for name, value in os.environ.items() if name[:12] != "LABELSTREAM_"},
+        "LABELSTREAM_HOME_DIR": str(settings.home),
+    }
+    done = subprocess.run(
+        [Path(sys.executable).with_name("producer"), "ingest", file, "--json"],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["engine"] == "openvino"
+    with store.read() as connection:
+        rows = connection.exec_driver_sql(
+            "SELECT text, label, engine FROM labeled_texts ORDER BY row_number"
+        ).all()
+    assert [row.text for row in rows] == texts
+    assert {row.engine for row in rows} == {"openvino"}
+    with Classifier.load(settings=settings) as eight_bits:
+        logits = eight_bits.logits(texts)
+    best = np.sort(logits, axis=1)
+    clear = best[:, -1] - best[:, -2] > 2 * NEAR
+    assert clear.sum() > 170
+    expected = [eight_bits.labels[index] for index in logits.argmax(axis=1)]
+    assert [row.label for row, sure in zip(rows, clear, strict=True) if sure] == [
+        label for label, sure in zip(expected, clear, strict=True) if sure
+    ]

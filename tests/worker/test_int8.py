@@ -1,0 +1,131 @@
+"""A model in 8 bits: the same model, pruned of what its head does not read, nearly the same logits."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification
+
+from tests.tiny_models import WORDS, tiny_base
+from worker.computing import padded
+from worker.encoder import TokenizerEncoder
+from worker.int8.agreement import agreement
+from worker.int8.converting import converted
+from worker.int8.first_token import keep_first_token
+from worker.int8.quantising import quantise
+from worker.openvino_runtime import openvino
+
+Ids = npt.NDArray[np.int64]
+
+
+def texts(count: int) -> list[str]:
+    """Texts of all lengths, no two the same."""
+    chance = np.random.default_rng(1)
+    return [" ".join(chance.choice(WORDS, 1 + number % 17)) for number in range(count)]
+
+
+@pytest.fixture(scope="module", params=["bert", "roberta", "distilbert"])
+def merged(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A classifier of each architecture, as the registry keeps it once it is merged."""
+    folder = tiny_base(tmp_path_factory.mktemp(request.param), request.param, spread=0.2)
+    torch.manual_seed(2)
+    model = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=4)
+    model.save_pretrained(folder)
+    return folder
+
+
+def rows_of(folder: Path, count: int = 64) -> list[Ids]:
+    encoded = TokenizerEncoder(folder, 32).encode(texts(count))
+    return [encoded.row(index).astype(np.int64) for index in range(count)]
+
+
+def fp32(folder: Path, rows: Sequence[Ids]) -> npt.NDArray[np.float32]:
+    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    ids, mask = padded([row.astype(np.int32) for row in rows], model.config.pad_token_id)
+    with torch.inference_mode():
+        found = model(input_ids=torch.from_numpy(ids), attention_mask=torch.from_numpy(mask))
+    return np.asarray(found.logits.numpy())
+
+
+def logits(model: Any, folder: Path, rows: Sequence[Ids]) -> npt.NDArray[np.float32]:
+    core = openvino().Core()
+    compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    padding = TokenizerEncoder(folder, 32).padding_id
+    ids, mask = padded([row.astype(np.int32) for row in rows], padding)
+    return np.array(compiled({"input_ids": ids, "attention_mask": mask})[0])
+
+
+def layers_of_one_token(model: Any) -> int:
+    """How many linear layers over a hidden state compute one token's row alone."""
+    shapes = [
+        node.get_output_partial_shape(0)
+        for node in model.get_ordered_ops()
+        if node.get_type_name() == "MatMul"
+        and node.get_output_partial_shape(0).rank.get_length() == 3
+    ]
+    return sum(shape[1].get_max_length() == 1 for shape in shapes)
+
+
+def test_the_converted_model_gives_the_logits_of_the_model(merged: Path) -> None:
+    rows = rows_of(merged)
+    np.testing.assert_allclose(
+        logits(converted(merged), merged, rows), fp32(merged, rows), atol=2e-5
+    )
+
+
+def test_the_last_layer_for_one_token_gives_the_same_logits(merged: Path) -> None:
+    model, rows = converted(merged), rows_of(merged)
+    assert layers_of_one_token(model) == 0
+    assert keep_first_token(model)
+    # The query, the output of the attention, and the two of the feed-forward block.
+    assert layers_of_one_token(model) == 4
+    np.testing.assert_allclose(logits(model, merged, rows), fp32(merged, rows), atol=2e-5)
+
+
+def test_a_head_that_reads_another_token_keeps_its_whole_last_layer(merged: Path) -> None:
+    model, rows = converted(merged), rows_of(merged)
+    select = next(
+        node
+        for node in model.get_ordered_ops()
+        if node.get_type_name() == "Gather"
+        and node.get_output_partial_shape(0).rank.get_length() == 2
+        and node.input_value(0).get_partial_shape().rank.get_length() == 3
+    )
+    second = openvino().opset13.constant(np.int64(1))
+    select.input(1).replace_source_output(second.output(0))
+    before = logits(model, merged, rows)
+    assert not keep_first_token(model)
+    assert layers_of_one_token(model) == 0
+    np.testing.assert_array_equal(logits(model, merged, rows), before)
+
+
+def test_8_bits_leave_the_labels_as_they_are_and_a_quarter_of_the_bytes(
+    merged: Path, tmp_path: Path
+) -> None:
+    model, rows = converted(merged), rows_of(merged, 256)
+    keep_first_token(model)
+    openvino().save_model(model, tmp_path / "fp32.xml", compress_to_fp16=False)
+    layers = quantise(model, rows[:128])
+    # Two layers of six, and the head's two.
+    assert layers == 14
+    openvino().save_model(model, tmp_path / "int8.xml", compress_to_fp16=False)
+    of_a_layer = (4 * 32 * 32 + 2 * 32 * 64) * 3
+    saved = (tmp_path / "fp32.bin").stat().st_size - (tmp_path / "int8.bin").stat().st_size
+    assert saved > 1.5 * of_a_layer
+    expected = fp32(merged, rows)
+    found = logits(model, merged, rows)
+    assert agreement(found[128:], expected[128:]).share > 0.97
+    assert np.abs(found - expected).mean() < 0.02 * np.abs(expected).max()
+    assert not np.array_equal(found, expected)
+
+
+def test_agreement_counts_rows_that_could_have_either_label_apart() -> None:
+    fp32_logits = np.array([[2, 1], [1, 2], [1, 1.0005], [3, 0]], dtype=np.float32)
+    found = np.array([[3, 1], [2, 1], [2, 1], [1, 0]], dtype=np.float32)
+    compared = agreement(found, fp32_logits)
+    assert (compared.rows, compared.close, compared.same) == (4, 1, 2)
+    assert compared.share == pytest.approx(2 / 3)

@@ -1,0 +1,51 @@
+"""The build of a version that this machine's processor can use, if there is one."""
+
+import logging
+from pathlib import Path
+
+from db.errors import RegistryError, RegistryUnavailable, UsageError
+from db.registry.artifacts import artifact_store
+from db.registry.builds import BuildKey, find_build
+from db.registry.versions import Version
+from db.settings import Settings
+from db.store import Store
+from worker.openvino_runtime import cpu_features, openvino_version
+
+log = logging.getLogger(__name__)
+
+#: The engine that needs a build.
+ENGINE = "openvino"
+
+
+def build_key() -> BuildKey:
+    """Return where a build of this machine may be used; raises `UsageError` without OpenVINO."""
+    version = openvino_version()
+    if version is None:
+        raise UsageError(f"the engine {ENGINE} is not installed here: pip install openvino")
+    return BuildKey(ENGINE, version, cpu_features())
+
+
+def usable_build(store: Store, settings: Settings, version: Version) -> Path | None:
+    """Return the folder of the build for this processor, every file of it checked by its SHA-256.
+
+    None if there is none, or a damaged one: it is derived, and `training build` makes it anew.
+    Raises `RegistryUnavailable` if nothing is known of it, because the registry cannot be reached.
+    """
+    if openvino_version() is None:
+        return None
+    build = find_build(store, version, build_key())
+    if build is None:
+        return None
+    try:
+        return artifact_store(settings).verified(build.location, build.sha256)
+    except RegistryUnavailable:
+        raise
+    except RegistryError as error:
+        log.warning(
+            "the build of model %s for %s is not used: %s; make it anew: training build %s",
+            version,
+            ENGINE,
+            error,
+            version,
+        )
+        return None

@@ -1,0 +1,49 @@
+"""The engine for CPUs: a build of the model in 8 bits, under OpenVINO."""
+
+from pathlib import Path
+
+import numpy as np
+
+from db.errors import RegistryError
+from worker.encoder import TokenizerEncoder
+from worker.engines.protocol import Ids, Logits
+from worker.openvino_runtime import openvino, usable_cpus
+
+#: The graph, as `worker.build` writes it; its weights stand beside it, in model.bin.
+GRAPH_FILE = "model.xml"
+
+
+class OpenvinoEngine:
+    """A build, compiled for this processor.
+
+    `folder` holds model.xml, model.bin, config.json and tokenizer.json. Raises `RegistryError` for
+    a build that cannot be read.
+    """
+
+    name = "openvino"
+    device = "cpu"
+
+    def __init__(self, folder: Path, max_length: int) -> None:
+        self.encoder = TokenizerEncoder(folder, max_length)
+        self.padding_id = self.encoder.padding_id
+        core = openvino().Core()
+        config = {
+            # One micro-batch at a time, on all processors.
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_NUM_THREADS": usable_cpus(),
+            # What is not in 8 bits stays fp32 where a processor has bf16 too: it is hardly faster
+            # between the linear layers, and labels do not depend on it.
+            "INFERENCE_PRECISION_HINT": "f32",
+        }
+        try:
+            compiled = core.compile_model(core.read_model(folder / GRAPH_FILE), "CPU", config)
+        except RuntimeError as error:
+            first = (str(error).strip().splitlines() or ["no reason given"])[-1]
+            raise RegistryError(f"the build in {folder} cannot be loaded: {first}") from None
+        self._request = compiled.create_infer_request()
+
+    def logits(self, input_ids: Ids, attention_mask: Ids) -> Logits:
+        """Return float32 [rows, labels]."""
+        given = {"input_ids": input_ids, "attention_mask": attention_mask}
+        found = self._request.infer(given, share_inputs=True)
+        return np.array(found[0], dtype=np.float32)

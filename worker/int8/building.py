@@ -1,0 +1,111 @@
+"""Making a version ready for OpenVINO: converted, quantised, checked against fp32, recorded."""
+
+import logging
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from db.errors import RegistryError
+from db.registry.artifacts import artifact_store
+from db.registry.builds import Build, record_build
+from db.registry.versions import Version
+from db.settings import Settings
+from db.store import Store
+from worker.builds import build_key
+from worker.classifier import Classifier
+from worker.encoder import TokenizerEncoder
+from worker.engines.openvino_engine import GRAPH_FILE, OpenvinoEngine
+from worker.engines.torch_engine import TorchEngine
+from worker.int8.agreement import Agreement, Logits, agreement
+from worker.int8.converting import converted
+from worker.int8.first_token import keep_first_token
+from worker.int8.quantising import quantise
+from worker.openvino_runtime import openvino
+from worker.serving import ensure_merged
+
+log = logging.getLogger(__name__)
+
+#: Texts that show the ranges of activations: more change little.
+CALIBRATION_TEXTS = 300
+
+#: Share of labels equal to fp32 below which a build is not taken.
+LEAST_AGREEMENT = 0.97
+
+#: What serving needs beside the graph.
+_BESIDE = ("config.json", "tokenizer.json")
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A build that was recorded, and what it was checked on."""
+
+    build: Build
+    agreement: Agreement
+
+
+def build_version(
+    store: Store,
+    settings: Settings,
+    version: Version,
+    calibration: Sequence[str],
+    check: Sequence[str],
+    truth: Sequence[int] | None = None,
+    *,
+    who: str,
+) -> Checked:
+    """Make a build of `version` for this machine's processor, and record it.
+
+    `calibration` are texts like those that it will read, `check` others, with `truth`, their label
+    ids, if it is known. Raises `RegistryError` for a model that cannot be converted, or whose
+    labels agree with fp32 on less than 97 % of `check`; nothing is recorded then.
+    """
+    key = build_key()
+    merged = ensure_merged(store, settings, version)
+    with tempfile.TemporaryDirectory(prefix="labelstream-build-") as name:
+        folder = Path(name)
+        write_build(merged, version, calibration, folder)
+        fp32 = _logits(version, TorchEngine(merged, version.max_length, "cpu"), check)
+        found = _logits(version, OpenvinoEngine(folder, version.max_length), check)
+        compared = agreement(found, fp32)
+        if compared.share < LEAST_AGREEMENT:
+            raise RegistryError(
+                f"model {version} in 8 bits gives the label of fp32 for {compared.share:.1%} of "
+                f"{compared.rows} texts, less than {LEAST_AGREEMENT:.0%}: it serves with torch"
+            )
+        artifacts = artifact_store(settings)
+        location, hashes = artifacts.publish(folder)
+    accuracy = None if truth is None else float(np.mean(found.argmax(axis=1) == np.asarray(truth)))
+    build = Build(location, hashes, compared.share, accuracy)
+    recorded = False
+    try:
+        before = record_build(store, version, key, build, who=who)
+        recorded = True
+    finally:
+        if not recorded:
+            artifacts.discard(location)
+    if before is not None:
+        artifacts.discard(before.location)
+    return Checked(build, compared)
+
+
+def write_build(merged: Path, version: Version, calibration: Sequence[str], folder: Path) -> None:
+    """Write the files that `OpenvinoEngine` reads, for the model in `merged`, to `folder`."""
+    model = converted(merged)
+    if not keep_first_token(model):
+        log.info("model %s: its last layer is computed for all tokens", version)
+    encoded = TokenizerEncoder(merged, version.max_length).encode(
+        list(calibration[:CALIBRATION_TEXTS])
+    )
+    quantise(model, [encoded.row(index).astype(np.int64) for index in range(len(encoded))])
+    openvino().save_model(model, folder / GRAPH_FILE, compress_to_fp16=False)
+    for file in _BESIDE:
+        shutil.copyfile(merged / file, folder / file)
+
+
+def _logits(version: Version, engine: TorchEngine | OpenvinoEngine, texts: Sequence[str]) -> Logits:
+    with Classifier(version, engine) as classifier:
+        return classifier.logits(texts)

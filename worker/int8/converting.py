@@ -1,0 +1,46 @@
+"""A model of transformers as a graph of OpenVINO."""
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+from db.errors import RegistryError
+from worker.openvino_runtime import openvino
+
+
+def converted(folder: Path) -> Any:
+    """Return the merged model in `folder` as an `openvino.Model`, for any rows and any length.
+
+    Its inputs are `input_ids` and `attention_mask`, int64 [rows, tokens]; its output is float32
+    [rows, labels]. Raises `RegistryError` for an architecture that cannot be converted.
+    """
+    import torch
+    from transformers import AutoModelForSequenceClassification
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        model = AutoModelForSequenceClassification.from_pretrained(
+            folder,
+            local_files_only=True,
+            use_safetensors=True,
+            trust_remote_code=False,
+            dtype=torch.float32,
+        ).eval()
+        # No dimension of the example may be 1, which a trace could take for a constant.
+        example = {
+            name: torch.ones(2, 8, dtype=torch.long) for name in ("input_ids", "attention_mask")
+        }
+        with torch.no_grad(), warnings.catch_warnings():
+            # The tracer warns of every shape that it turns into a number; what comes of it is
+            # checked on texts of all lengths.
+            warnings.simplefilter("ignore")
+            found = openvino().convert_model(model, example_input=example)
+    except Exception as error:  # noqa: BLE001  (tracer and frontend raise what they like)
+        raise RegistryError(
+            f"the model in {folder} cannot be converted to OpenVINO ({type(error).__name__})"
+        ) from None
+    if {parameter.any_name for parameter in found.inputs} != set(example):
+        raise RegistryError(f"the model in {folder} needs more than ids and a mask")
+    return found
