@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from db.defaults import LOST_CONNECTION_SECONDS, MAX_LOADED, MICRO_BATCH_LIMIT_SECONDS
+from db.defaults import CACHE_MB, LOST_CONNECTION_SECONDS, MAX_LOADED, MICRO_BATCH_LIMIT_SECONDS
 from db.errors import UsageError
 
 #: Where container platforms mount secrets; read only where it exists.
@@ -65,6 +65,12 @@ class Settings(BaseSettings):
     concurrency: int = Field(4, ge=1, le=64, description="Celery threads around one engine thread")
     max_loaded: int = Field(
         MAX_LOADED, ge=1, le=64, description="versions that a worker keeps loaded at once"
+    )
+    cache_mb: int = Field(
+        CACHE_MB,
+        ge=0,
+        description="MiB of logits that a worker remembers, so that a text that comes again is not "
+        "computed again; 0: none",
     )
     micro_batch_limit: float = Field(
         MICRO_BATCH_LIMIT_SECONDS,

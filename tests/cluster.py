@@ -34,8 +34,13 @@ def wait_until(condition: Callable[[], Any], seconds: float, what: str) -> Any:
     raise AssertionError(f"not within {seconds} s: {what}")
 
 
+#: The engine of tests that name none. By itself a worker takes 8 bits where a version can be built for
+#: them, and would build the starter in every home.
+TEST_ENGINE = "torch"
+
+
 def clean_environment(**settings: str) -> dict[str, str]:
-    """Return the environment without any setting of ours, and then `settings`."""
+    """Return the environment without any setting of ours but the engine, and then `settings`."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("LABELSTREAM_")}
     # One thread each: on two cores, processes with two take turns more than they compute.
     return {
@@ -43,6 +48,7 @@ def clean_environment(**settings: str) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "COLUMNS": "200",
         "OMP_NUM_THREADS": "1",
+        "LABELSTREAM_ENGINE": TEST_ENGINE,
         **settings,
     }
 

@@ -14,6 +14,7 @@ import redis
 from db.migrate import upgrade
 from db.settings import get_settings
 from db.store import Store
+from tests.cluster import TEST_ENGINE
 from tests.databases import fresh_database
 from tests.object_store import ObjectStore, fresh_bucket, start_object_store
 from tests.services import start_postgres, start_redis
@@ -27,6 +28,8 @@ REGISTRIES = ("folder", "s3")
 def pytest_configure() -> None:
     # In the background of a shell Ctrl-C is ignored, and the processes of a test inherit that.
     _heed_signals()
+    # `auto` would build the starter for this processor in every home: tests of builds ask for it.
+    os.environ["LABELSTREAM_ENGINE"] = TEST_ENGINE
 
 
 def _heed_signals() -> None:
@@ -48,6 +51,7 @@ def clean_settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in list(os.environ):
         if name.startswith("LABELSTREAM_") and not name.startswith("LABELSTREAM_TEST_"):
             monkeypatch.delenv(name)
+    monkeypatch.setenv("LABELSTREAM_ENGINE", TEST_ENGINE)
     get_settings.cache_clear()
     yield
     get_settings.cache_clear()

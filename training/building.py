@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from db.errors import UsageError
 from training.user import current_user
-from worker.int8.building import CALIBRATION_TEXTS, Checked, build_version
-from worker.probes import PROBE_FILE, read_probes
+from worker.int8.building import CALIBRATION_TEXTS, Checked, build_from_probes, build_version
+from worker.probes import PROBE_FILE
 
 if TYPE_CHECKING:
     from db.registry.versions import Version
@@ -22,41 +22,32 @@ _SEED = 42
 
 @dataclass(frozen=True)
 class Texts:
-    """What a build is made from and checked on; `truth` are label ids, where they are known."""
+    """What a build is made from and checked on; `truth` are the label ids of `check`."""
 
     calibration: list[str]
     check: list[str]
-    truth: list[int] | None
+    truth: list[int]
 
 
 def build(registry: Registry, version: Version, data: LabelledData | None) -> Checked:
     """Make a build of `version` for this machine's processor, and record it.
 
     Calibrated on texts of the training split and checked on those of validation and test; without
-    `data`, on the version's probe texts. Raises `UsageError` where there are none.
+    `data`, on the texts that the version keeps. Raises `UsageError` where it keeps none.
     """
-    texts = probe_texts(registry, version) if data is None else data_texts(version, data)
-    return build_version(
-        registry.store,
-        registry.settings,
-        version,
-        texts.calibration,
-        texts.check,
-        texts.truth,
-        who=current_user(),
-    )
-
-
-def probe_texts(registry: Registry, version: Version) -> Texts:
-    """Return the texts that came with `version`."""
-    folder = registry.artifacts.verified(version.adapter, version.adapter_sha256)
-    probes = read_probes(folder)
-    if probes is None or not probes.calibration or not probes.check:
+    store, settings, who = registry.store, registry.settings, current_user()
+    if data is not None:
+        texts = data_texts(version, data)
+        return build_version(
+            store, settings, version, texts.calibration, texts.check, texts.truth, who=who
+        )
+    made = build_from_probes(store, settings, version, who=who)
+    if made is None:
         raise UsageError(
             f"model {version} keeps no texts to calibrate with (no {PROBE_FILE} in its folder): "
             "give --data"
         )
-    return Texts(list(probes.calibration), list(probes.check), None)
+    return made
 
 
 def data_texts(version: Version, data: LabelledData) -> Texts:

@@ -9,7 +9,9 @@ from db.registry.builds import BuildKey, find_build
 from db.registry.versions import Version
 from db.settings import Settings
 from db.store import Store
+from worker.derived import derive
 from worker.openvino_runtime import cpu_features, openvino_version
+from worker.probes import PROBE_FILE
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +30,7 @@ def build_key() -> BuildKey:
 def usable_build(store: Store, settings: Settings, version: Version) -> Path | None:
     """Return the folder of the build for this processor, every file of it checked by its SHA-256.
 
-    None if there is none, or a damaged one: it is derived, and `training build` makes it anew.
+    None if there is none, or a damaged one: it is derived, and made anew.
     Raises `RegistryUnavailable` if nothing is known of it, because the registry cannot be reached.
     """
     if openvino_version() is None:
@@ -42,10 +44,23 @@ def usable_build(store: Store, settings: Settings, version: Version) -> Path | N
         raise
     except RegistryError as error:
         log.warning(
-            "the build of model %s for %s is not used: %s; make it anew: training build %s",
+            "the build of model %s for %s must be made anew (training build %s): %s",
             version,
             ENGINE,
-            error,
             version,
+            error,
         )
         return None
+
+
+def make_build(store: Store, settings: Settings, version: Version) -> bool:
+    """Make a build of `version` for this processor from the texts that it keeps, in a child process.
+
+    False, at once, if it keeps none, or OpenVINO is not installed. Raises `RegistryError` for a
+    version that cannot be built, or whose build agrees too little with fp32.
+    """
+    if openvino_version() is None or PROBE_FILE not in version.adapter_sha256:
+        return False
+    log.info("model %s is made ready for 8 bits on this kind of processor, once", version)
+    derive("worker.build", store, settings, version, "built")
+    return True

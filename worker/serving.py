@@ -1,20 +1,17 @@
 """Making a version serve: its merged model verified, or made anew, and an engine for it."""
 
 import logging
-import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 
-from db.defaults import LOAD_LIMIT_SECONDS
 from db.errors import RegistryError, RegistryUnavailable, UsageError
 from db.registry.artifacts import artifact_store
 from db.registry.names import ModelRef
 from db.registry.versions import Version, resolve
 from db.settings import Settings
 from db.store import Store
-from worker.builds import ENGINE, build_key, usable_build
+from worker.builds import ENGINE, build_key, make_build, usable_build
+from worker.derived import derive
 from worker.devices import on_cpu
 from worker.engines import NEEDS_NO_MODEL, Engine, make_engine
 
@@ -27,6 +24,8 @@ class Loader:
     def __init__(self, store: Store, settings: Settings) -> None:
         self._store = store
         self._settings = settings
+        #: Versions that could not be built here: one try a process.
+        self._not_built: set[str] = set()
         #: Loads so far, for tests.
         self.loads = 0
 
@@ -62,7 +61,7 @@ class Loader:
                 "LABELSTREAM_ENGINE=auto, or LABELSTREAM_DEVICE=cpu"
             )
         if asked == ENGINE or (asked == "auto" and on_cpu(self._settings.device)):
-            build = usable_build(self._store, self._settings, version)
+            build = self._build(version)
             if build is not None:
                 return ENGINE, build
         if asked == ENGINE:
@@ -71,6 +70,22 @@ class Loader:
                 f"processor; make one here: training build {version}"
             )
         return "torch", ensure_merged(self._store, self._settings, version)
+
+    def _build(self, version: Version) -> Path | None:
+        """Return the folder of the build for this processor, made at its first use."""
+        build = usable_build(self._store, self._settings, version)
+        if build is not None or str(version) in self._not_built:
+            return build
+        try:
+            if not make_build(self._store, self._settings, version):
+                return None
+        except RegistryUnavailable:
+            raise
+        except RegistryError as error:
+            self._not_built.add(str(version))
+            log.warning("%s; it runs under torch here", error)
+            return None
+        return usable_build(self._store, self._settings, version)
 
 
 def ensure_merged(store: Store, settings: Settings, version: Version) -> Path:
@@ -83,7 +98,8 @@ def ensure_merged(store: Store, settings: Settings, version: Version) -> Path:
     folder = _verified(settings, version)
     if folder is not None:
         return folder
-    _merge(store, settings, version)
+    log.info("model %s is merged from its adapter", version)
+    derive("worker.merge", store, settings, version, "merged")
     made = resolve(store, ModelRef(version.model, None, version.version))
     folder = _verified(settings, made)
     if folder is None:
@@ -102,33 +118,3 @@ def _verified(settings: Settings, version: Version) -> Path | None:
     except RegistryError as error:
         log.warning("model %s must be merged anew: %s", version, error)
         return None
-
-
-def _merge(store: Store, settings: Settings, version: Version) -> None:
-    log.info("model %s is merged from its adapter", version)
-    # The address travels in the environment: a command line is for everybody to see.
-    environment = {
-        **os.environ,
-        "LABELSTREAM_DATABASE_URL": store.url,
-        "LABELSTREAM_REGISTRY_DIR": settings.registry,
-        # It keeps its copies of a remote registry's files where this process does.
-        "LABELSTREAM_HOME_DIR": str(settings.home),
-    }
-    try:
-        done = subprocess.run(
-            # -P: a file worker.py in the working folder is not ours.
-            [sys.executable, "-P", "-m", "worker.merge", str(version)],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=LOAD_LIMIT_SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise RegistryError(
-            f"model {version} could not be merged within {LOAD_LIMIT_SECONDS:.0f} s"
-        ) from None
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise RegistryError(f"model {version} could not be merged: {last.removeprefix('error: ')}")

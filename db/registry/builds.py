@@ -58,12 +58,12 @@ def list_builds(store: Store, version: Version) -> list[tuple[BuildKey, Build]]:
 
 
 def record_build(
-    store: Store, version: Version, key: BuildKey, build: Build, *, who: str
-) -> Build | None:
-    """Record `build` in place of what stands under `key`, which is returned, with an event.
+    store: Store, version: Version, key: BuildKey, build: Build, *, who: str, replaces: bool = True
+) -> str | None:
+    """Record `build` under `key`, with an event; a build that is there already is replaced, or stays.
 
-    Nobody refers to the files of what was replaced any more. Raises `RegistryError` for a version
-    whose files were pruned meanwhile.
+    Returns the folder that nobody refers to then: that of the build that was replaced, or that of
+    `build`. Raises `RegistryError` for a version whose files were pruned meanwhile.
     """
     with store.write() as connection:
         # One at a time, also where there is no build yet whose row could be locked.
@@ -75,6 +75,8 @@ def record_build(
         if state != "ready":
             raise RegistryError(f"model {version} is {state} by now: its files are gone")
         before = _found(connection, version, key)
+        if before is not None and not replaces:
+            return build.location
         connection.execute(delete(EngineBuild).where(*_under(version, key)))
         connection.execute(
             insert(EngineBuild).values(
@@ -91,7 +93,7 @@ def record_build(
         )
         why = f"{key.engine} {key.engine_version}: {build.agreement:.2%} of labels as fp32"
         insert_event(connection, version.model, version.version, "built", who=who, why=why)
-    return before
+    return None if before is None else before.location
 
 
 def _found(connection: Connection, version: Version, key: BuildKey) -> Build | None:

@@ -39,7 +39,11 @@ def test_a_build_that_is_made_anew_takes_the_place_of_the_one_before(store: Stor
     version = registered(store)
     record_build(store, version, KEY, BUILD, who="me")
     anew = replace(BUILD, location="another", agreement=1.0, accuracy=0.9)
-    assert record_build(store, version, KEY, anew, who="you") == BUILD
+    assert record_build(store, version, KEY, anew, who="you") == "a-folder"
+    assert list_builds(store, version) == [(KEY, anew)]
+    # One that was made at the same time by somebody else, who was not asked to.
+    late = replace(BUILD, location="too-late")
+    assert record_build(store, version, KEY, late, who="them", replaces=False) == "too-late"
     assert list_builds(store, version) == [(KEY, anew)]
     built = [event for event in list_events(store, "emotion") if event.event == "built"]
     assert [(event.who, event.why) for event in built] == [

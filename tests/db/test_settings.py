@@ -16,6 +16,7 @@ SECRET = "s3cret-password"
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("LABELSTREAM_ENGINE")
     return tmp_path
 
 

@@ -21,8 +21,8 @@ def run_all(todo: Sequence[Case], form: Form, at_once: int) -> list[Result]:
     """Run all cases, telling of each as it ends; those with the model alone and last."""
     results = []
     parts = [
-        ([case for case in todo if case.engine != "auto"], at_once),
-        ([case for case in todo if case.engine == "auto"], 1),
+        ([case for case in todo if case.engine != "torch"], at_once),
+        ([case for case in todo if case.engine == "torch"], 1),
     ]
     for part, together in parts:
         # Each in a process of its own: Ctrl-C reaches it, and it ends what it started.

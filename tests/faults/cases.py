@@ -55,7 +55,7 @@ def cases(names: Sequence[str], databases: Sequence[str]) -> list[Case]:
         if database in databases
     ]
     return found + [
-        Case(fault.name, WITH_MODEL[fault.name], "auto")
+        Case(fault.name, WITH_MODEL[fault.name], "torch")
         for fault in chosen
         if WITH_MODEL.get(fault.name) in databases
     ]
@@ -69,7 +69,7 @@ def run(case: Case, form: Form) -> Result:
         # In the background of a shell Ctrl-C is ignored, and producers would inherit that.
         signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        outcome = _with_model(case, form) if case.engine == "auto" else _paced(case, form)
+        outcome = _with_model(case, form) if case.engine == "torch" else _paced(case, form)
     except Exception as error:  # noqa: BLE001  (whatever it is, it is this line of the table)
         traceback.print_exc()
         return Result(case, None, str(error).partition("\n")[0] or type(error).__name__)
@@ -90,7 +90,7 @@ def _with_model(case: Case, form: Form) -> Outcome:
 
     fault = BY_NAME[case.fault]()
     rows = tweet_rows(fault.name, round(form.rows * MODEL_SHARE))
-    deployment = Deployment(case.database, replace(form, pace=0.0), engine="auto")
+    deployment = Deployment(case.database, replace(form, pace=0.0), engine="torch")
     try:
         with Classifier.load("emotion:1", settings=deployment.cluster.python_settings()) as again:
             judge = model_judge(again, rows)
@@ -103,6 +103,6 @@ def too_late(case: Case, outcome: Outcome, form: Form) -> str:
     """Return how far a fault is from the time that is promised, in its long form; else nothing."""
     allowed = BY_NAME[case.fault].beyond_work
     beyond = outcome.seconds - outcome.work_seconds
-    if allowed is None or case.engine == "auto" or form != LONG or beyond <= allowed:
+    if allowed is None or case.engine == "torch" or form != LONG or beyond <= allowed:
         return ""
     return f"done {beyond:.1f} s after what the work took, not {allowed:.0f} s"

@@ -32,7 +32,7 @@ class Deployment:
     """A deployment of its own for one fault, or for some that leave it in health.
 
     With `proxied` its processes reach Redis and PostgreSQL through proxies, which can be cut.
-    `engine` is what `LABELSTREAM_ENGINE` says; `auto` computes with the starter.
+    `engine` is what `LABELSTREAM_ENGINE` says; `torch` computes with the starter.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class Deployment:
     def _register_models(self) -> None:
         store, artifacts = self.cluster.store, artifact_store(self.cluster.python_settings())
         ensure_starter(store, artifacts)
-        if self.engine == "auto":
+        if self.engine == "torch":
             # Torch is not for those who compute nothing with it.
             from worker.merge import merge_version
 

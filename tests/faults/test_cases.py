@@ -10,14 +10,14 @@ BOTH = ("sqlite", "postgresql")
 
 
 def test_each_fault_is_tried_on_both_databases_where_it_can_strike() -> None:
-    found = [(case.fault, case.database) for case in cases((), BOTH) if case.engine != "auto"]
+    found = [(case.fault, case.database) for case in cases((), BOTH) if case.engine != "torch"]
     only_postgres = {"postgres-restarted", "postgres-killed", "database-cut"}
     assert len(found) == len(set(found)) == 2 * 19 - len(only_postgres)
     assert {fault for fault, database in found if database == "sqlite"}.isdisjoint(only_postgres)
 
 
 def test_three_faults_are_tried_with_a_real_model_as_well() -> None:
-    assert [case.name for case in cases((), BOTH) if case.engine == "auto"] == [
+    assert [case.name for case in cases((), BOTH) if case.engine == "torch"] == [
         "worker-killed (model)",
         "worker-terminated (model)",
         "redis-emptied (model)",

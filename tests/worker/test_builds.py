@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 
 from db.errors import RegistryError, UsageError
 from db.registry.builds import list_builds
+from db.registry.events import list_events
 from db.registry.names import parse_ref
 from db.registry.versions import Version, resolve
 from db.settings import Settings
@@ -22,7 +24,7 @@ from worker.builds import build_key
 from worker.classifier import Classifier
 from worker.int8 import building
 from worker.int8.building import build_version
-from worker.probes import Probes, read_probes
+from worker.probes import PROBE_FILE, Probes, read_probes
 from worker.serving import Loader
 from worker.starter import ADAPTER
 
@@ -35,13 +37,13 @@ NEAR = 0.05
 
 @pytest.fixture(scope="module")
 def built(starter_settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """Settings of a home whose starter has a build for this processor; never to be changed."""
+    """Settings of a home whose starter was used once on this processor; never to be changed."""
     home = tmp_path_factory.mktemp("built") / "home"
     shutil.copytree(starter_settings.home, home)
-    settings = Settings(_env_file=None, home_dir=home, device="cpu")
+    settings = Settings(_env_file=None, home_dir=home, device="cpu", engine="auto")
     store = open_store(settings)
-    starter = resolve(store, parse_ref("emotion:1"))
-    build_version(store, settings, starter, PROBES.calibration, PROBES.check, who="me")
+    engine = Loader(store, settings).load(resolve(store, parse_ref("emotion:1")))
+    assert engine.name == "openvino"
     store.close()
     return settings
 
@@ -70,6 +72,8 @@ def test_the_build_is_what_auto_serves_with_nearly_all_labels_of_fp32(
 ) -> None:
     [(key, build)] = list_builds(store, starter)
     assert key == build_key()
+    [made] = [event for event in list_events(store, "emotion") if event.event == "built"]
+    assert made.who == "labelstream"
     assert build.agreement >= 0.97
     assert build.accuracy is None
     texts = list(PROBES.check)
@@ -87,30 +91,55 @@ def test_the_build_is_what_auto_serves_with_nearly_all_labels_of_fp32(
         assert label["score"] == pytest.approx(scaled.max() / scaled.sum(), abs=NEAR)
 
 
-def test_a_damaged_build_is_passed_over_and_said(
+def test_a_damaged_build_is_made_anew(
     settings: Settings, store: Store, starter: Version, caplog: pytest.LogCaptureFixture
 ) -> None:
-    [(_, build)] = list_builds(store, starter)
-    weights = Path(settings.registry) / build.location / "model.bin"
+    [(_, damaged)] = list_builds(store, starter)
+    weights = Path(settings.registry) / damaged.location / "model.bin"
     content = bytearray(weights.read_bytes())
     content[len(content) // 2] ^= 1
     weights.chmod(0o644)
     weights.write_bytes(content)
-    assert Loader(store, settings).load(starter).name == "torch"
-    assert "make it anew: training build emotion:1" in caplog.text
-    asked = settings.model_copy(update={"engine": "openvino"})
-    with pytest.raises(RegistryError, match="has no build for openvino"):
-        Loader(store, asked).load(starter)
+    assert Loader(store, settings).load(starter).name == "openvino"
+    assert "must be made anew" in caplog.text
+    [(_, anew)] = list_builds(store, starter)
+    assert anew.location != damaged.location
+    assert not weights.exists()
+    # And it is not made once more.
+    assert Loader(store, settings).load(starter).name == "openvino"
+    assert list_builds(store, starter) == [(build_key(), anew)]
 
 
-def test_without_a_build_auto_is_torch_and_openvino_says_how_to_make_one(
-    starter_settings: Settings, starter_store: Store
+def test_a_version_that_keeps_no_texts_runs_under_torch_until_it_is_built(
+    starter_settings: Settings, starter_store: Store, starter: Version
 ) -> None:
-    version = resolve(starter_store, parse_ref("emotion:1"))
-    assert Loader(starter_store, starter_settings).load(version).name == "torch"
+    hashes = {file: hash_ for file, hash_ in starter.adapter_sha256.items() if file != PROBE_FILE}
+    bare = replace(starter, adapter_sha256=hashes)
+    auto = starter_settings.model_copy(update={"engine": "auto"})
+    assert Loader(starter_store, auto).load(bare).name == "torch"
     asked = starter_settings.model_copy(update={"engine": "openvino"})
     with pytest.raises(RegistryError, match="make one here: training build emotion:1"):
-        Loader(starter_store, asked).load(version)
+        Loader(starter_store, asked).load(bare)
+    assert list_builds(starter_store, starter) == []
+
+
+def test_a_version_that_cannot_be_built_runs_under_torch_and_is_tried_once(
+    starter_settings: Settings,
+    starter_store: Store,
+    starter: Version,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    auto = starter_settings.model_copy(update={"engine": "auto"})
+    loader = Loader(starter_store, auto)
+    # The child finds no such version; its files are those of the starter.
+    unknown = replace(starter, version=99)
+    for _ in range(2):
+        assert loader.load(unknown).name == "torch"
+    said = [
+        record.getMessage() for record in caplog.records if "under torch" in record.getMessage()
+    ]
+    assert len(said) == 1
+    assert said[0].startswith("model emotion:99 could not be built: there is no model emotion:99")
 
 
 def test_openvino_is_for_cpus(settings: Settings, store: Store, starter: Version) -> None:
@@ -145,7 +174,11 @@ def test_serving_a_build_needs_no_torch_and_tells_nobody(
         "print([name for name in sys.modules if name in ('torch', 'transformers', 'peft')])\n"
         "print(bool(sys.modules.get('openvino_telemetry')))\n"
     )
-    environment = {name: value for name, value in os.environ.items() if name != "CI"}
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("CI", "LABELSTREAM_ENGINE")
+    }
     done = subprocess.run(
         [sys.executable, "-c", code],
         env={**environment, "HOME": str(person), "LABELSTREAM_HOME_DIR": str(settings.home)},

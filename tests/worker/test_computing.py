@@ -83,7 +83,7 @@ def test_a_micro_batch_that_is_lost_beside_the_engine_leaves_nobody_waiting(
             raise error
         return compute(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("worker.engine_thread.compute", once_lost)
+    monkeypatch.setattr("worker.repeats.compute", once_lost)
     thread = EngineThread(serving(MadeEngine()), budget=2, limit=None)
     with thread.bind(version(LABELS)) as binding:
         lost = thread.submit(binding, binding.encode(["a", "b", "c", "d"]))

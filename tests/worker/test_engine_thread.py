@@ -57,9 +57,12 @@ def test_every_row_gets_its_own_logits_however_it_was_packed(
         assert result.logits.tolist() == expected(chunk)
         assert result.rejected == {}
         assert result.tokens == sum(len(text) for text in chunk)
-    computed = sorted(text for call in engine.calls for text in call)
-    assert computed == sorted(text for chunk in chunks for text in chunk)
+    computed = [text for call in engine.calls for text in call]
+    assert set(computed) == {text for chunk in chunks for text in chunk}
+    for text in computed:
+        assert computed.count(text) <= sum(text in chunk for chunk in chunks), "once a chunk"
     for call in engine.calls:
+        assert len(set(call)) == len(call), "once a micro-batch"
         assert len(call) == 1 or len(call) * max(map(len, call)) <= budget
 
 

@@ -25,6 +25,7 @@ from worker.int8.converting import converted
 from worker.int8.first_token import keep_first_token
 from worker.int8.quantising import quantise
 from worker.openvino_runtime import openvino
+from worker.probes import read_probes
 from worker.serving import ensure_merged
 
 log = logging.getLogger(__name__)
@@ -56,11 +57,12 @@ def build_version(
     truth: Sequence[int] | None = None,
     *,
     who: str,
+    replaces: bool = True,
 ) -> Checked:
     """Make a build of `version` for this machine's processor, and record it.
 
     `calibration` are texts like those that it will read, `check` others, with `truth`, their label
-    ids, if it is known. Raises `RegistryError` for a model that cannot be converted, or whose
+    ids, if it is known. A build that is there already is replaced, or, without `replaces`, stays. Raises `RegistryError` for a model that cannot be converted, or whose
     labels agree with fp32 on less than 97 % of `check`; nothing is recorded then.
     """
     key = build_key()
@@ -80,16 +82,29 @@ def build_version(
         location, hashes = artifacts.publish(folder)
     accuracy = None if truth is None else float(np.mean(found.argmax(axis=1) == np.asarray(truth)))
     build = Build(location, hashes, compared.share, accuracy)
-    recorded = False
+    unused: str | None = location
     try:
-        before = record_build(store, version, key, build, who=who)
-        recorded = True
+        unused = record_build(store, version, key, build, who=who, replaces=replaces)
     finally:
-        if not recorded:
-            artifacts.discard(location)
-    if before is not None:
-        artifacts.discard(before.location)
+        if unused is not None:
+            artifacts.discard(unused)
     return Checked(build, compared)
+
+
+def build_from_probes(
+    store: Store, settings: Settings, version: Version, *, who: str, replaces: bool = True
+) -> Checked | None:
+    """Make a build of `version` as `build_version` does, from the texts that it keeps.
+
+    None if it keeps none.
+    """
+    folder = artifact_store(settings).verified(version.adapter, version.adapter_sha256)
+    probes = read_probes(folder)
+    if probes is None or not probes.calibration or not probes.check:
+        return None
+    return build_version(
+        store, settings, version, probes.calibration, probes.check, who=who, replaces=replaces
+    )
 
 
 def write_build(merged: Path, version: Version, calibration: Sequence[str], folder: Path) -> None:

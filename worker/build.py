@@ -1,0 +1,64 @@
+"""`python -m worker.build MODEL:VERSION`: a build from the texts that the version keeps.
+
+A process of its own, at the first use of a version on processors of a kind: serving a build needs no
+torch, and making one does. One at a time on a machine; who waited finds that it is done.
+"""
+
+import typer
+
+from db.errors import RegistryError, RegistryUnavailable, UsageError, run_command
+from db.registry.artifacts import ArtifactStore, artifact_store
+from db.registry.builds import Build, find_build
+from db.registry.names import parse_ref
+from db.registry.versions import resolve
+from db.settings import get_settings
+from db.store import open_store
+from worker.builds import build_key
+from worker.embedded.locks import FileLock
+from worker.int8.building import build_from_probes
+
+#: Whoever builds holds it, in the home folder.
+LOCK_FILE = "build.lock"
+
+#: Seconds for which another one's build is waited for.
+_OTHERS_SECONDS = 120.0
+
+app = typer.Typer(add_completion=False, help=__doc__)
+
+
+@app.command()
+def build(model: str) -> None:
+    """Make a build of MODEL:VERSION for this machine's processor, unless there is one."""
+    settings = get_settings()
+    settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock = FileLock(settings.home / LOCK_FILE)
+    if not lock.acquire(timeout=_OTHERS_SECONDS):
+        raise UsageError(f"another process has been building for {_OTHERS_SECONDS:.0f} s")
+    store = open_store(settings)
+    try:
+        version = resolve(store, parse_ref(model))
+        before = find_build(store, version, build_key())
+        if before is None or not _is_good(artifact_store(settings), before):
+            made = build_from_probes(
+                store, settings, version, who="labelstream", replaces=before is not None
+            )
+            if made is None:
+                raise RegistryError(f"model {version} keeps no texts to calibrate with")
+    finally:
+        store.close()
+        lock.release()
+    typer.echo(f"model {model} built")
+
+
+def _is_good(artifacts: ArtifactStore, build: Build) -> bool:
+    try:
+        artifacts.verified(build.location, build.sha256)
+    except RegistryUnavailable:
+        raise
+    except RegistryError:
+        return False
+    return True
+
+
+if __name__ == "__main__":
+    run_command(app)
