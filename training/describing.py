@@ -16,6 +16,7 @@ from training.measuring import Measured, measure_candidate
 from training.mistakes import confident_mistakes
 from training.report import REPORT_FILE, report_page
 from worker.adapters import METADATA_FILE, described_version
+from worker.probes import write_probes
 
 if TYPE_CHECKING:
     from db.registry.versions import Version
@@ -36,8 +37,9 @@ def measure_into(
 ) -> Measured:
     """Measure the adapter in `folder`, and write labelstream.json and report.html beside it.
 
-    `content` is what labelstream.json says of it, without figures; they are added to it. Without
-    `mistakes` no file holds a text of the data.
+    `content` is what labelstream.json says of it, without figures; they are added to it. With
+    `mistakes` the page shows some, and texts to calibrate engines with are kept; without, no file
+    holds a text of the data.
     """
     described = described_version(content, content["model"], "", {})
     measured = measure_candidate(folder, described, data, settings, champion)
@@ -60,6 +62,8 @@ def measure_into(
         mistakes=confident_mistakes(measured.best, texts, content["labels"]) if mistakes else None,
     )
     (folder / REPORT_FILE).write_text(page, encoding="utf-8")
+    if mistakes:
+        write_probes(folder, data.train.texts)
     return measured
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from training.commands.common import VersionArgument, print_json, print_lines
-from training.commands.making import AsJson, Labels, Mistakes, names
+from training.commands.making import AsJson, Labels, names
 from training.registry import open_registry
 
 if TYPE_CHECKING:
@@ -34,7 +34,12 @@ def evaluate(
     report: Annotated[
         Path | None, typer.Option(help="Write the page with figures and charts to this file.")
     ] = None,
-    mistakes: Mistakes = True,
+    mistakes: Annotated[
+        bool,
+        typer.Option(
+            "--mistakes/--no-mistakes", help="Show the 20 most confident mistakes on the page."
+        ),
+    ] = True,
     json_: AsJson = False,
 ) -> None:
     """Measure a version with the worker's own engine, and calibrate it if that was not done."""

@@ -30,7 +30,9 @@ Resume = Annotated[
 Mistakes = Annotated[
     bool,
     typer.Option(
-        "--mistakes/--no-mistakes", help="Show the 20 most confident mistakes in the report."
+        "--mistakes/--no-mistakes",
+        help="Keep texts of the data with the version: the 20 most confident mistakes in its report, "
+        "and some to calibrate engines with.",
     ),
 ]
 PromoteIfBetter = Annotated[

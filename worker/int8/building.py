@@ -100,7 +100,7 @@ def build_from_probes(
     """
     folder = artifact_store(settings).verified(version.adapter, version.adapter_sha256)
     probes = read_probes(folder)
-    if probes is None or not probes.calibration or not probes.check:
+    if probes is None:
         return None
     return build_version(
         store, settings, version, probes.calibration, probes.check, who=who, replaces=replaces
