@@ -92,7 +92,7 @@ MICRO_BATCH_TOKENS = 2048
 #: Versions that a worker keeps loaded; the least recently used leaves.
 MAX_LOADED = 3
 
-#: MiB of logits that a worker remembers: about 200,000 tweets with six labels each.
+#: MiB of logits that a worker remembers: about 175,000 tweets with six labels each.
 CACHE_MB = 64
 
 #: Seconds between two looks at whether an alias has moved: a promotion is noticed within 2 s.

@@ -4,69 +4,29 @@ import itertools
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field, replace
 
 import numpy as np
-import numpy.typing as npt
 
 from db.defaults import MAX_LOADED, MICRO_BATCH_LIMIT_SECONDS, MICRO_BATCH_TOKENS
 from db.errors import RegistryError
 from db.registry.versions import Version
+from worker.chunk_logits import ChunkLogits, Submission
 from worker.computing import compute
 from worker.encoder import EncodedRows
+from worker.engine_statistics import Statistics
 from worker.engines.protocol import Engine
 from worker.loaded_versions import Binding, Loaded, LoadedVersions, VersionKey
 from worker.microbatch import WaitingRow
+from worker.remembered import LogitsMemory
+from worker.repeats import all_of, compute_once, plan, row_keys
 from worker.watchdog import Watchdog
 
 __all__ = ["Binding", "ChunkLogits", "EngineThread", "Statistics"]
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class ChunkLogits:
-    """What the engine made of one submission."""
-
-    #: float32 [rows, labels]; the rows of `rejected` mean nothing.
-    logits: npt.NDArray[np.float32]
-    #: Why a row has no logits, by its index.
-    rejected: Mapping[int, str]
-    tokens: int
-    #: Seconds of computing, shared among submissions by their tokens.
-    busy_seconds: float
-
-
-@dataclass(frozen=True)
-class Statistics:
-    """What an engine thread has done since its start."""
-
-    micro_batches: int = 0
-    rows: int = 0
-    tokens: int = 0
-    #: Tokens with the padding: rows times the longest row, micro-batch by micro-batch.
-    padded_tokens: int = 0
-    busy_seconds: float = 0.0
-    #: Longest time that passed between two micro-batches while rows waited.
-    longest_idle_seconds: float = 0.0
-
-
-@dataclass
-class _Submission:
-    key: VersionKey
-    rows: EncodedRows
-    remaining: int
-    logits: npt.NDArray[np.float32]
-    rejected: dict[int, str] = field(default_factory=dict)
-    busy_seconds: float = 0.0
-    begun: bool = False
-    future: "Future[ChunkLogits]" = field(default_factory=Future)
-
-    def result(self) -> ChunkLogits:
-        return ChunkLogits(self.logits, self.rejected, len(self.rows.ids), self.busy_seconds)
 
 
 class EngineThread:
@@ -78,6 +38,10 @@ class EngineThread:
     `max_loaded` bounds the versions that stay loaded though nothing holds them. The texts of
     `warm_up` are the first micro-batch of each engine, in the thread that loads it; one that
     cannot compute them does not load.
+
+    Of equal rows that wait, one is computed for all; and up to `cache_bytes` (0: none) of logits are
+    remembered, by the version as it was loaded and the row's ids. The engines of tests and
+    benchmarks (`NEEDS_NO_MODEL`) compute every row.
     """
 
     def __init__(
@@ -88,16 +52,18 @@ class EngineThread:
         limit: float | None = MICRO_BATCH_LIMIT_SECONDS,
         max_loaded: int = MAX_LOADED,
         warm_up: Sequence[str] = (),
+        cache_bytes: int = 0,
     ) -> None:
         self._load = load
         self._budget = budget
         self._watchdog = Watchdog(limit)
         self._warm_up = list(warm_up)
         self._changed = threading.Condition()
-        self._versions = LoadedVersions(self._load_warm, self._changed, max_loaded)
+        self.memory = LogitsMemory(cache_bytes)
+        self._versions = LoadedVersions(self._load_warm, self._changed, max_loaded, self.memory)
         #: When the last micro-batch was over.
         self._computed_at = time.monotonic()
-        self._submissions: dict[int, _Submission] = {}
+        self._submissions: dict[int, Submission] = {}
         self._numbers = itertools.count()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
@@ -150,29 +116,34 @@ class EngineThread:
 
     def submit(self, binding: Binding, rows: EncodedRows) -> "Future[ChunkLogits]":
         """Queue rows of one chunk; the future is done when all of them are."""
-        labels = len(binding.version.labels)
-        logits = np.zeros((len(rows), labels), dtype=np.float32)
-        submission = _Submission(binding.key, rows, len(rows), logits)
-        if not len(rows):
-            submission.future.set_result(submission.result())
-            return submission.future
-        now = time.monotonic()
+        loaded = self._versions.get(binding.key)
+        assert loaded is not None, "submitted under a binding that was released"  # noqa: S101
+        logits = np.zeros((len(rows), len(binding.version.labels)), dtype=np.float32)
+        keys = row_keys(rows) if loaded.shares_rows else []
+        planned = plan(keys, loaded.memory, logits) if loaded.shares_rows else all_of(len(rows))
+        submission = Submission(binding.key, rows, keys, planned, logits)
         with self._changed:
             if self._stopping:
                 submission.future.cancel()
                 return submission.future
-            loaded = self._versions.get(binding.key)
-            assert loaded is not None, "submitted under a binding that was released"  # noqa: S101
-            number = next(self._numbers)
-            self._submissions[number] = submission
-            loaded.waiting.add(
-                [
-                    WaitingRow(number, index, length, now)
-                    for index, length in enumerate(rows.lengths.tolist())
-                ]
-            )
-            self._changed.notify_all()
+            if planned.todo:
+                self._queue(loaded, submission)
+            else:
+                self.statistics = self.statistics.done(submission)
+        if not planned.todo:
+            # No sign of progress: the engine itself may hang meanwhile.
+            submission.finish()
         return submission.future
+
+    def _queue(self, loaded: Loaded, submission: Submission) -> None:
+        number = next(self._numbers)
+        self._submissions[number] = submission
+        lengths = submission.rows.lengths.tolist()
+        now = time.monotonic()
+        loaded.waiting.add(
+            [WaitingRow(number, index, lengths[index], now) for index in submission.plan.todo]
+        )
+        self._changed.notify_all()
 
     def withdraw(self, future: "Future[ChunkLogits]") -> bool:
         """Take back a submission of which no row has begun; False if one has."""
@@ -209,7 +180,7 @@ class EngineThread:
         with self._changed:
             return next((loaded.engine for loaded in self._versions.newest_first()), None)
 
-    def _forget(self, number: int, submission: _Submission) -> None:
+    def _forget(self, number: int, submission: Submission) -> None:
         loaded = self._versions.get(submission.key)
         if loaded is not None:
             loaded.waiting.withdraw(number)
@@ -264,8 +235,7 @@ class EngineThread:
 
     def _note_idle(self, waiting_since: float) -> None:
         idle = time.monotonic() - max(waiting_since, self._computed_at)
-        if idle > self.statistics.longest_idle_seconds:
-            self.statistics = replace(self.statistics, longest_idle_seconds=idle)
+        self.statistics = self.statistics.waited(idle)
 
     @contextmanager
     def _limited(self) -> Iterator[None]:
@@ -280,7 +250,15 @@ class EngineThread:
         started = time.monotonic()
         of = [self._submissions[row.submission] for row in rows]
         ids = [each.rows.row(row.index) for each, row in zip(of, rows, strict=True)]
-        computed = compute(loaded.engine, ids, len(loaded.version.labels), self._limited)
+        keys = None
+        if loaded.shares_rows:
+            keys = [each.row_keys[row.index] for each, row in zip(of, rows, strict=True)]
+        labels = len(loaded.version.labels)
+        computed, planned = compute_once(
+            loaded.engine, ids, keys, loaded.memory, labels, self._limited
+        )
+        if not planned.todo:
+            self.progress += 1
         for submission, row, values in zip(of, rows, computed.logits, strict=True):
             submission.logits[row.index] = values
         for place, reason in computed.rejected.items():
@@ -289,28 +267,22 @@ class EngineThread:
         tokens = sum(row.length for row in rows)
         done = []
         with self._changed:
-            self._count(rows, tokens, seconds)
+            lengths = [rows[place].length for place in planned.todo]
+            self.statistics = self.statistics.computed(lengths, seconds)
+            for place in planned.copies:
+                of[place].repeated += 1
+            for place in planned.remembered:
+                of[place].remembered += 1
             for submission, row in zip(of, rows, strict=True):
                 submission.busy_seconds += seconds * row.length / max(tokens, 1)
                 submission.remaining -= 1
                 if not submission.remaining:
                     done.append(submission)
+                    self.statistics = self.statistics.done(submission)
                     self._submissions.pop(row.submission, None)
             self._versions.evict()
         for submission in done:
-            if submission.future.set_running_or_notify_cancel():
-                submission.future.set_result(submission.result())
-
-    def _count(self, rows: Sequence[WaitingRow], tokens: int, seconds: float) -> None:
-        so_far = self.statistics
-        self.statistics = replace(
-            so_far,
-            micro_batches=so_far.micro_batches + 1,
-            rows=so_far.rows + len(rows),
-            tokens=so_far.tokens + tokens,
-            padded_tokens=so_far.padded_tokens + len(rows) * max(row.length for row in rows),
-            busy_seconds=so_far.busy_seconds + seconds,
-        )
+            submission.finish()
 
     def _fail(self, numbers: set[int], error: Exception) -> None:
         with self._changed:

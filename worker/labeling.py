@@ -173,7 +173,7 @@ class ChunkLabeler:
             return True
         log.info(
             "chunk done: job=%s chunk=%s model=%s engine=%s rows=%s rejected=%s tokens=%s "
-            "ms=%.0f compute_ms=%.0f",
+            "ms=%.0f compute_ms=%.0f repeated=%s remembered=%s",
             held.job.id,
             held.number,
             binding.version,
@@ -183,6 +183,8 @@ class ChunkLabeler:
             result.tokens,
             (time.monotonic() - started) * 1000,
             result.busy_seconds * 1000,
+            logits.repeated,
+            logits.remembered,
         )
         return True
 

@@ -55,6 +55,7 @@ class Runtime:
             limit=settings.micro_batch_limit,
             max_loaded=settings.max_loaded,
             warm_up=WARM_UP_TEXTS,
+            cache_bytes=settings.cache_mb * 2**20,
         )
         self._chooser = VersionChooser(store, self.engine, Refusals(store, name))
         self._watcher = VersionWatcher(self._chooser)
@@ -103,11 +104,16 @@ class Runtime:
         self.engine.stop()
         done = self.engine.statistics
         log.info(
-            "computed: rows=%s micro_batches=%s busy_s=%.1f longest_idle_ms=%.1f",
+            "computed: rows=%s micro_batches=%s busy_s=%.1f longest_idle_ms=%.1f "
+            "repeated=%s remembered=%s hit_rate=%.3f cache_mib=%.2f",
             done.rows,
             done.micro_batches,
             done.busy_seconds,
             done.longest_idle_seconds * 1000,
+            done.repeated,
+            done.remembered,
+            done.hit_rate,
+            self.engine.memory.bytes_held / 2**20,
         )
         try:
             forget_worker(self._store, self._name)

@@ -13,8 +13,10 @@ from sqlalchemy.exc import DBAPIError
 from db.errors import LabelstreamError, RegistryError
 from db.registry.versions import Version
 from worker.encoder import EncodedRows
+from worker.engines import NEEDS_NO_MODEL
 from worker.engines.protocol import Engine
 from worker.microbatch import WaitingRows
+from worker.remembered import LogitsMemory, VersionMemory
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +37,8 @@ class Loaded:
 
     version: Version
     engine: Engine
+    #: What its engine has computed, as far as it is remembered.
+    memory: VersionMemory
     bound: int = 0
     waiting: WaitingRows = field(default_factory=WaitingRows)
     #: When it was bound last; a version that was loaded ahead counts as bound then.
@@ -48,6 +52,11 @@ class Loaded:
     def idle(self) -> bool:
         """Whether nothing holds it and no row waits for it."""
         return not self.bound and not len(self.waiting)
+
+    @property
+    def shares_rows(self) -> bool:
+        """Whether equal rows are computed once; engines of tests and benchmarks compute each."""
+        return self.engine.name not in NEEDS_NO_MODEL
 
 
 class Binding:
@@ -91,11 +100,16 @@ class LoadedVersions:
     """The loaded versions of one engine thread, under its lock; at most `limit`, if they are idle."""
 
     def __init__(
-        self, load: Callable[[Version], Engine], lock: threading.Condition, limit: int
+        self,
+        load: Callable[[Version], Engine],
+        lock: threading.Condition,
+        limit: int,
+        memory: LogitsMemory,
     ) -> None:
         self._load = load
         self._lock = lock
         self._limit = limit
+        self._memory = memory
         self._loaded: dict[VersionKey, Loaded] = {}
         self._loading: dict[VersionKey, Future[Engine]] = {}
         self._leaving = threading.Event()
@@ -186,7 +200,7 @@ class LoadedVersions:
             leaving += sorted(left, key=lambda key: self._loaded[key].used_at)[:too_many]
         for key in leaving:
             log.info("model %s leaves the memory", self._loaded[key].version)
-            del self._loaded[key]
+            self._loaded.pop(key).memory.forget()
 
     def get(self, key: VersionKey) -> Loaded | None:
         """Return the loaded version of that name; None if it has left."""
@@ -211,7 +225,7 @@ class LoadedVersions:
             future.set_exception(_told(version, error))
             return
         with self._lock:
-            self._loaded[key] = Loaded(version, engine)
+            self._loaded[key] = Loaded(version, engine, self._memory.of_version())
             self._loading.pop(key, None)
         future.set_result(engine)
 

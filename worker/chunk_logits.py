@@ -1,0 +1,69 @@
+"""A chunk's rows on their way through the engine, and what comes back."""
+
+from collections.abc import Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from worker.encoder import EncodedRows
+from worker.loaded_versions import VersionKey
+from worker.repeats import Plan
+
+
+@dataclass(frozen=True)
+class ChunkLogits:
+    """What the engine made of one submission."""
+
+    #: float32 [rows, labels]; the rows of `rejected` mean nothing.
+    logits: npt.NDArray[np.float32]
+    #: Why a row has no logits, by its index.
+    rejected: Mapping[int, str]
+    tokens: int
+    #: Seconds of computing, shared among submissions by their tokens.
+    busy_seconds: float
+    #: Rows that got the logits of an equal row that ran with them.
+    repeated: int = 0
+    #: Rows whose logits were remembered.
+    remembered: int = 0
+
+
+@dataclass
+class Submission:
+    """Rows of one chunk until all of them have logits."""
+
+    key: VersionKey
+    rows: EncodedRows
+    #: What tells the rows apart; none on an engine that computes every row.
+    row_keys: list[bytes]
+    plan: Plan
+    #: float32 [rows, labels], filled as the rows are computed.
+    logits: npt.NDArray[np.float32]
+    rejected: dict[int, str] = field(default_factory=dict)
+    busy_seconds: float = 0.0
+    begun: bool = False
+    future: "Future[ChunkLogits]" = field(default_factory=Future)
+    remaining: int = field(init=False)
+    repeated: int = field(init=False)
+    remembered: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.remaining = len(self.plan.todo)
+        self.repeated = len(self.plan.copies)
+        self.remembered = len(self.plan.remembered)
+
+    def finish(self) -> None:
+        """Give its result to whoever waits, unless they gave up."""
+        self.plan.spread(self.logits, self.rejected)
+        if self.future.set_running_or_notify_cancel():
+            self.future.set_result(
+                ChunkLogits(
+                    self.logits,
+                    self.rejected,
+                    len(self.rows.ids),
+                    self.busy_seconds,
+                    self.repeated,
+                    self.remembered,
+                )
+            )
