@@ -67,7 +67,8 @@ class EngineThread:
         self._numbers = itertools.count()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
-        #: Calls of an engine that came back: the sign of progress that renews leases.
+        #: Calls of an engine that came back, and micro-batches of which every row was remembered: the
+        #: sign of progress that renews leases.
         self.progress = 0
         self.statistics = Statistics()
 

@@ -32,6 +32,7 @@ class LogitsMemory:
     def of_version(self) -> "VersionMemory":
         """Begin the memory of a version that was just loaded, on the engine it was loaded with."""
         memory = VersionMemory(self)
+        # One that is not entered keeps nothing.
         if self._limit:
             with self._lock:
                 self._versions[memory] = None
@@ -62,8 +63,7 @@ class LogitsMemory:
                 if key not in memory.entries:
                     memory.entries[key] = logits
                     self._bytes += _size(key, logits)
-            while self._bytes > self._limit:
-                self._drop_one()
+            self._make_room()
 
     def forget(self, memory: "VersionMemory") -> None:
         """See `VersionMemory.forget`."""
@@ -72,9 +72,12 @@ class LogitsMemory:
             self._bytes -= sum(_size(*entry) for entry in memory.entries.items())
             memory.entries = OrderedDict()
 
-    def _drop_one(self) -> None:
-        memory = next(each for each in self._versions if each.entries)
-        self._bytes -= _size(*memory.entries.popitem(last=False))
+    def _make_room(self) -> None:
+        for memory in self._versions:
+            while self._bytes > self._limit and memory.entries:
+                self._bytes -= _size(*memory.entries.popitem(last=False))
+            if self._bytes <= self._limit:
+                return
 
 
 class VersionMemory:

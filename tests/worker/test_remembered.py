@@ -62,6 +62,17 @@ def test_a_version_that_is_not_used_makes_room_for_the_one_that_is() -> None:
     assert old.find([b"bbbb"]) == [None]
 
 
+def test_a_version_whose_rows_are_only_found_is_in_use_too() -> None:
+    memory = LogitsMemory(3 * SIZE)
+    old, idle, new = memory.of_version(), memory.of_version(), memory.of_version()
+    old.keep([row("a")])
+    idle.keep([row("b")])
+    assert old.find([b"aaaa"]) == [b"a" * 8]
+    new.keep([row("c"), row("d")])
+    assert idle.find([b"bbbb"]) == [None]
+    assert old.find([b"aaaa"]) == [b"a" * 8]
+
+
 def test_a_version_that_leaves_takes_its_rows_along_and_keeps_none_afterwards() -> None:
     memory = LogitsMemory(10 * SIZE)
     leaving, staying = memory.of_version(), memory.of_version()
