@@ -10,7 +10,7 @@ PYTHON ?=
 BIN := .venv/bin
 STAMP := .venv/.set-up
 
-.PHONY: setup lint test faults chaos demo lock clean help
+.PHONY: setup lint test faults chaos bench demo lock clean help
 
 setup: $(STAMP)  ## make .venv with the pinned versions (done again only when they change)
 
@@ -53,6 +53,18 @@ CHAOS_SEED ?= 1
 
 chaos: setup  ## do so at random for ten minutes, and count (CHAOS_SECONDS, CHAOS_SEED)
 	$(BIN)/python -m tests.faults.chaos --seconds $(CHAOS_SECONDS) --seed $(CHAOS_SEED)
+
+#: Labelled data whose texts are classified, and how many of them, how often.
+BENCH_DATA ?=
+BENCH_ROWS ?= 20000
+BENCH_ROUNDS ?= 3
+
+bench: setup  ## label the texts of BENCH_DATA as people do today, and by us (BENCH_ROWS, BENCH_ROUNDS)
+	@if [ -z "$(BENCH_DATA)" ]; then \
+		echo "make bench: name labelled data, as training fit takes it: make bench BENCH_DATA=my-labels/" >&2; \
+		exit 2; \
+	fi
+	$(BIN)/python -m benchmarks.end_to_end $(BENCH_DATA) --rows $(BENCH_ROWS) --rounds $(BENCH_ROUNDS)
 
 # What the environment or a .env says of a database, a broker or a model is not the demo's.
 demo: setup  ## label examples/tweets.csv with nothing configured, and look at the results
