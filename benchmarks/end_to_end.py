@@ -157,7 +157,10 @@ def by_us(engine: str) -> Callable[[Ground, Path], Run]:
             try:
                 begun = time.monotonic()
                 worker = cluster.start_worker(
-                    LABELSTREAM_ENGINE=engine, OMP_NUM_THREADS=str(os.cpu_count())
+                    LABELSTREAM_ENGINE=engine,
+                    OMP_NUM_THREADS=str(os.cpu_count()),
+                    # Each text is there once: nothing is remembered.
+                    LABELSTREAM_CACHE_MB="0",
                 )
                 loading = time.monotonic() - begun
                 process = cluster.start_producer("ingest", ground.file, "--wait", "--json")

@@ -62,13 +62,16 @@ def _local_paths(spec: str) -> list[str]:
 def _local(path: str) -> SourceFile:
     name = storable(path)
     try:
+        # Asked of the path as it was given: a shell's <(command) leads to no name that there is.
+        status = os.stat(path)
+        if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+            raise UsageError(
+                f"{name} is no regular file; pipe what it gives into: producer ingest -"
+            )
         real = os.path.realpath(path)
         name = storable(real)
-        status = os.stat(real)
         if stat.S_ISDIR(status.st_mode):
             raise UsageError(f"{name} is a folder; name its files, such as {name}/*.csv")
-        if not stat.S_ISREG(status.st_mode):
-            raise UsageError(f"{name} is no regular file; copy what it gives into a file first")
         with open(real, "rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except (FileNotFoundError, NotADirectoryError):

@@ -40,6 +40,19 @@ def test_a_name_that_looks_like_a_glob_is_a_name_if_the_file_is_there(tmp_path: 
     assert read(tmp_path / "a[1].csv").texts == ["x"]
 
 
+def test_what_a_shell_makes_of_a_command_is_refused_by_the_name_that_it_has() -> None:
+    reads, writes = os.pipe()
+    try:
+        with pytest.raises(UsageError) as caught:
+            resolve_sources([f"/dev/fd/{reads}"])
+    finally:
+        os.close(reads)
+        os.close(writes)
+    assert str(caught.value) == (
+        f"/dev/fd/{reads} is no regular file; pipe what it gives into: producer ingest -"
+    )
+
+
 @pytest.mark.parametrize(
     ("specs", "says"),
     [
