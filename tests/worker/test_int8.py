@@ -70,6 +70,17 @@ def layers_of_one_token(model: Any) -> int:
     return sum(shape[1].get_max_length() == 1 for shape in shapes)
 
 
+def first_token(model: Any) -> Any:
+    """The operation that takes the first token of the last hidden state."""
+    return next(
+        node
+        for node in model.get_ordered_ops()
+        if node.get_type_name() == "Gather"
+        and node.get_output_partial_shape(0).rank.get_length() == 2
+        and node.input_value(0).get_partial_shape().rank.get_length() == 3
+    )
+
+
 def test_the_converted_model_gives_the_logits_of_the_model(merged: Path) -> None:
     rows = rows_of(merged)
     np.testing.assert_allclose(
@@ -88,18 +99,27 @@ def test_the_last_layer_for_one_token_gives_the_same_logits(merged: Path) -> Non
 
 def test_a_head_that_reads_another_token_keeps_its_whole_last_layer(merged: Path) -> None:
     model, rows = converted(merged), rows_of(merged)
-    select = next(
-        node
-        for node in model.get_ordered_ops()
-        if node.get_type_name() == "Gather"
-        and node.get_output_partial_shape(0).rank.get_length() == 2
-        and node.input_value(0).get_partial_shape().rank.get_length() == 3
-    )
     second = openvino().opset13.constant(np.int64(1))
-    select.input(1).replace_source_output(second.output(0))
+    first_token(model).input(1).replace_source_output(second.output(0))
     before = logits(model, merged, rows)
     assert not keep_first_token(model)
     assert layers_of_one_token(model) == 0
+    np.testing.assert_array_equal(logits(model, merged, rows), before)
+
+
+def test_a_head_that_reads_the_mean_beside_the_first_token_keeps_its_whole_last_layer(
+    merged: Path,
+) -> None:
+    model, rows = converted(merged), rows_of(merged)
+    select, ops = first_token(model), openvino().opset13
+    readers = list(select.output(0).get_target_inputs())
+    both = ops.add(select.output(0), ops.reduce_mean(select.input_value(0), [1], False))
+    for reader in readers:
+        reader.replace_source_output(both.output(0))
+    model.validate_nodes_and_infer_types()
+    before = logits(model, merged, rows)
+    assert not np.allclose(before, fp32(merged, rows), atol=1e-3)
+    assert not keep_first_token(model)
     np.testing.assert_array_equal(logits(model, merged, rows), before)
 
 

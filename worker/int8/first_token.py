@@ -39,7 +39,10 @@ def keep_first_token(model: Any) -> bool:
         for name in _ancestors(attention.input_value(place).get_node())
     }
     cuts: list[tuple[Any, int]] = []
-    if not _follow(select.input_value(0).get_node(), _TOKENS, whole, cuts, set()):
+    path: dict[str, Any] = {}
+    if not _follow(select.input_value(0).get_node(), _TOKENS, whole, cuts, path):
+        return False
+    if _read_elsewhere(path, select):
         return False
     ops = openvino().opset13
     for target, axis in cuts:
@@ -71,8 +74,8 @@ def _last_attention(node: Any) -> Any | None:
         for each in level:
             if each.get_type_name() == "ScaledDotProductAttention":
                 return each
-            if each.get_friendly_name() not in seen:
-                seen.add(each.get_friendly_name())
+            if each.get_name() not in seen:
+                seen.add(each.get_name())
                 above += [value.get_node() for value in each.input_values()]
         level = above
     return None
@@ -82,7 +85,7 @@ def _ancestors(node: Any) -> Iterator[str]:
     level, seen = [node], set()
     while level:
         each = level.pop()
-        name = each.get_friendly_name()
+        name = each.get_name()
         if name not in seen:
             seen.add(name)
             yield name
@@ -90,22 +93,36 @@ def _ancestors(node: Any) -> Iterator[str]:
 
 
 def _follow(
-    node: Any, axis: int, whole: set[str], cuts: list[tuple[Any, int]], seen: set[str]
+    node: Any, axis: int, whole: set[str], cuts: list[tuple[Any, int]], path: dict[str, Any]
 ) -> bool:
-    """Walk up from `node`, whose tokens are on `axis`, and note where to cut; False: not possible."""
-    if node.get_friendly_name() in seen:
+    """Walk up from `node`, whose tokens are on `axis`, and note where to cut; False: not possible.
+
+    `path` gets the nodes that will compute one token, by name.
+    """
+    if node.get_name() in path:
         return True
-    seen.add(node.get_friendly_name())
+    path[node.get_name()] = node
     inputs = _row_wise_inputs(node, axis)
     if inputs is None:
         return False
     for place, its_axis in inputs:
         above = node.input_value(place).get_node()
-        if above.get_friendly_name() in whole:
+        if above.get_name() in whole:
             cuts.append((node.input(place), its_axis))
-        elif not _follow(above, its_axis, whole, cuts, seen):
+        elif not _follow(above, its_axis, whole, cuts, path):
             return False
     return True
+
+
+def _read_elsewhere(path: dict[str, Any], select: Any) -> bool:
+    """Whether anything but `select` reads what will be one token: a mean of all, another output."""
+    readers = {
+        target.get_node().get_name()
+        for node in path.values()
+        for output in node.outputs()
+        for target in output.get_target_inputs()
+    }
+    return not readers <= {*path, select.get_name()}
 
 
 def _row_wise_inputs(node: Any, axis: int) -> list[tuple[int, int]] | None:
@@ -123,7 +140,11 @@ def _row_wise_inputs(node: Any, axis: int) -> list[tuple[int, int]] | None:
         ]
     if kind == "MatMul":
         plain = not node.get_attributes().get("transpose_a", False)
-        return [(0, axis)] if plain and _constant(values[1]) is not None else None
+        # On the last axis, what is summed over are the tokens.
+        rank = values[0].get_partial_shape().rank.get_length()
+        same = node.get_output_partial_shape(0).rank.get_length() == rank
+        layer = plain and same and axis < rank - 1 and _constant(values[1]) is not None
+        return [(0, axis)] if layer else None
     if kind == "MVN":
         rank = values[0].get_partial_shape().rank.get_length()
         reduced = [each % rank for each in _constant(values[1]) or [axis]]
@@ -136,7 +157,12 @@ def _row_wise_inputs(node: Any, axis: int) -> list[tuple[int, int]] | None:
         shape = _constant(values[1])
         copied = node.get_attributes().get("special_zero", False)
         keeps = shape is not None and copied and shape[axis] == 0
-        return [(0, axis)] if keeps else None
+        before = values[0].get_partial_shape()
+        return (
+            [(0, axis)]
+            if keeps and all(shape[place] in (0, _static(before[place])) for place in range(axis))
+            else None
+        )
     if kind == "ScaledDotProductAttention":
         rank = node.get_output_partial_shape(0).rank.get_length()
         if node.get_attributes().get("causal", False) or axis != rank - 2:
@@ -147,6 +173,10 @@ def _row_wise_inputs(node: Any, axis: int) -> list[tuple[int, int]] | None:
             found.append((3, mask - 2))
         return found
     return None
+
+
+def _static(dimension: Any) -> int | None:
+    return dimension.get_length() if dimension.is_static else None
 
 
 def _constant(value: Any) -> Sequence[Any] | None:
