@@ -85,6 +85,10 @@ TOKENISE_LIMIT_SECONDS = 60.0
 WRITE_LIMIT_SECONDS = 60.0
 LOAD_LIMIT_SECONDS = 180.0
 
+#: Seconds of a load in which a version may be built for this processor; what is left of the load's
+#: limit is for its merge before, and for the engine that needs no build after it.
+BUILD_LIMIT_SECONDS = 120.0
+
 #: Padded tokens (rows times longest row) of one micro-batch; 2,048 was the best of the sizes
 #: tried with torch on 2 cores.
 MICRO_BATCH_TOKENS = 2048

@@ -6,6 +6,7 @@ torch, and making one does. One at a time on a machine; who waited finds that it
 
 import typer
 
+from db.defaults import BUILD_LIMIT_SECONDS
 from db.errors import RegistryError, RegistryUnavailable, UsageError, run_command
 from db.registry.artifacts import ArtifactStore, artifact_store
 from db.registry.builds import Build, find_build
@@ -20,8 +21,8 @@ from worker.int8.building import build_from_probes
 #: Whoever builds holds it, in the home folder.
 LOCK_FILE = "build.lock"
 
-#: Seconds for which another one's build is waited for.
-_OTHERS_SECONDS = 120.0
+#: Seconds for which another one's build is waited for: half of what whoever asked waits in all.
+_OTHERS_SECONDS = BUILD_LIMIT_SECONDS / 2
 
 app = typer.Typer(add_completion=False, help=__doc__)
 

@@ -3,6 +3,7 @@
 import logging
 from pathlib import Path
 
+from db.defaults import BUILD_LIMIT_SECONDS
 from db.errors import RegistryError, RegistryUnavailable, UsageError
 from db.registry.artifacts import artifact_store
 from db.registry.builds import BuildKey, find_build
@@ -57,10 +58,10 @@ def make_build(store: Store, settings: Settings, version: Version) -> bool:
     """Make a build of `version` for this processor from the texts that it keeps, in a child process.
 
     False, at once, if it keeps none, or OpenVINO is not installed. Raises `RegistryError` for a
-    version that cannot be built, or whose build agrees too little with fp32.
+    version that cannot be built in time, or whose build agrees too little with fp32.
     """
     if openvino_version() is None or PROBE_FILE not in version.adapter_sha256:
         return False
     log.info("model %s is made ready for 8 bits on this kind of processor, once", version)
-    derive("worker.build", store, settings, version, "built")
+    derive("worker.build", store, settings, version, "built", BUILD_LIMIT_SECONDS)
     return True

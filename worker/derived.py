@@ -11,11 +11,18 @@ from db.settings import Settings
 from db.store import Store
 
 
-def derive(module: str, store: Store, settings: Settings, version: Version, done: str) -> None:
+def derive(
+    module: str,
+    store: Store,
+    settings: Settings,
+    version: Version,
+    done: str,
+    limit: float = LOAD_LIMIT_SECONDS,
+) -> None:
     """Run `python -m MODULE MODEL:VERSION` on this store and registry.
 
     `done` is what the version is then, such as "merged". Raises `RegistryError` with the last line
-    that the process said if it fails, or takes longer than a load may.
+    that the process said if it fails, or takes longer than `limit` seconds.
     """
     # The address travels in the environment: a command line is for everybody to see.
     environment = {
@@ -33,13 +40,11 @@ def derive(module: str, store: Store, settings: Settings, version: Version, done
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=LOAD_LIMIT_SECONDS,
+            timeout=limit,
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise RegistryError(
-            f"model {version} could not be {done} within {LOAD_LIMIT_SECONDS:.0f} s"
-        ) from None
+        raise RegistryError(f"model {version} could not be {done} within {limit:.0f} s") from None
     if ended.returncode:
         last = (ended.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise RegistryError(f"model {version} could not be {done}: {last.removeprefix('error: ')}")

@@ -4,7 +4,7 @@ import logging
 import time
 from pathlib import Path
 
-from db.errors import RegistryError, RegistryUnavailable, UsageError
+from db.errors import RegistryError, RegistryUnavailable, UsageError, one_line
 from db.registry.artifacts import artifact_store
 from db.registry.names import ModelRef
 from db.registry.versions import Version, resolve
@@ -32,14 +32,22 @@ class Loader:
     def load(self, version: Version) -> Engine:
         """Return an engine for `version`, ready to compute.
 
-        Raises `RegistryError` if its files cannot be made good, `UsageError` for an engine or a
-        device that is not there.
+        A build that cannot be loaded, be it that it was just replaced, does not keep a version from
+        serving under torch. Raises `RegistryError` if its files cannot be made good, `UsageError`
+        for an engine or a device that is not there.
         """
         started = time.monotonic()
         name, folder = self._choice(version)
-        engine = make_engine(
-            name, folder, version, self._settings.device, pace=self._settings.engine_pace
-        )
+        try:
+            engine = make_engine(
+                name, folder, version, self._settings.device, pace=self._settings.engine_pace
+            )
+        except (RegistryError, ImportError) as error:
+            if name != ENGINE or self._settings.engine == ENGINE:
+                raise
+            log.warning("model %s: %s; it runs under torch here", version, one_line(error))
+            folder = ensure_merged(self._store, self._settings, version)
+            engine = make_engine("torch", folder, version, self._settings.device)
         self.loads += 1
         log.info(
             "model %s loaded on %s with engine %s in %.1f s",

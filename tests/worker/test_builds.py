@@ -13,13 +13,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from db.defaults import BUILD_LIMIT_SECONDS, LOAD_LIMIT_SECONDS
 from db.errors import RegistryError, UsageError
-from db.registry.builds import list_builds
+from db.registry.artifacts import artifact_store
+from db.registry.builds import list_builds, record_build
 from db.registry.events import list_events
 from db.registry.names import parse_ref
 from db.registry.versions import Version, resolve
 from db.settings import Settings
 from db.store import Store, open_store
+from worker import builds
 from worker.builds import build_key
 from worker.classifier import Classifier
 from worker.int8 import building
@@ -140,6 +143,41 @@ def test_a_version_that_cannot_be_built_runs_under_torch_and_is_tried_once(
     ]
     assert len(said) == 1
     assert said[0].startswith("model emotion:99 could not be built: there is no model emotion:99")
+
+
+def test_a_build_that_takes_too_long_is_given_up_for_torch(
+    starter_settings: Settings,
+    starter_store: Store,
+    starter: Version,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    assert BUILD_LIMIT_SECONDS < LOAD_LIMIT_SECONDS
+    monkeypatch.setattr(builds, "BUILD_LIMIT_SECONDS", 0.01)
+    auto = starter_settings.model_copy(update={"engine": "auto"})
+    assert Loader(starter_store, auto).load(starter).name == "torch"
+    assert "model emotion:1 could not be built within 0 s; it runs under torch" in caplog.text
+    assert list_builds(starter_store, starter) == []
+
+
+def test_a_build_that_cannot_be_loaded_does_not_keep_a_version_from_serving(
+    settings: Settings,
+    store: Store,
+    starter: Version,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    [(key, build)] = list_builds(store, starter)
+    source = tmp_path / "source"
+    shutil.copytree(Path(settings.registry) / build.location, source)
+    (source / "model.xml").write_text("<net>")
+    location, hashes = artifact_store(settings).publish(source)
+    record_build(store, starter, key, replace(build, location=location, sha256=hashes), who="me")
+    assert Loader(store, settings).load(starter).name == "torch"
+    assert "it runs under torch here" in caplog.text
+    asked = settings.model_copy(update={"engine": "openvino"})
+    with pytest.raises(RegistryError, match="cannot be loaded"):
+        Loader(store, asked).load(starter)
 
 
 def test_openvino_is_for_cpus(settings: Settings, store: Store, starter: Version) -> None:
