@@ -50,9 +50,11 @@ def compare_with(
 ) -> Comparison:
     """Evaluate the registered version `champion` on the split that `after` was measured on.
 
+    By the same engine: what 8 bits change is neither's merit.
     Raises `LabelstreamError` if it cannot be loaded, or knows other labels.
     """
-    with registered(champion, settings) as classifier:
+    same_engine = settings.model_copy(update={"engine": after.engine})
+    with registered(champion, same_engine) as classifier:
         before = evaluate(classifier, data, after.split)
     return Comparison(champion, before, after)
 

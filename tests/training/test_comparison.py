@@ -1,12 +1,16 @@
 """Two versions on the same rows: McNemar's test, who alone was right, the table for people."""
 
+from pathlib import Path
+
 import pytest
 from scipy.stats import binomtest
 
 from tests.training.conftest import Moods
 from tests.training.made_evaluations import comparison
 from tests.training.moods import read_rows, settings_of
-from training.comparison import comparison_record, comparison_rows, mcnemar
+from training.comparison import compare_with, comparison_record, comparison_rows, mcnemar
+from training.data import read_data
+from training.evaluation import evaluate, registered
 from worker import Classifier
 
 
@@ -74,6 +78,18 @@ def test_the_table_shows_both_and_the_change() -> None:
     assert by_name["only right there"] == ("0", "2", "")
     assert by_name["McNemar's p"] == ("", "0.5000", "")
     assert {"log loss", "calibration error"} <= by_name.keys()
+
+
+def test_both_are_measured_with_the_engine_of_the_candidate_whatever_serves(
+    moods: Moods, tmp_path: Path
+) -> None:
+    home, data = moods.copied(tmp_path / "home"), read_data(str(moods.data))
+    with registered("mood:1", settings_of(home, engine="torch")) as classifier:
+        after = evaluate(classifier, data, "test")
+    # Auto would serve it in 8 bits here.
+    compared = compare_with("mood:1", after, data, settings_of(home, engine="auto"))
+    assert (compared.before.engine, compared.after.engine) == ("torch", "torch")
+    assert (compared.only_before, compared.only_after) == (0, 0)
 
 
 def test_a_candidate_is_compared_by_what_both_classifiers_say_of_the_same_rows(
