@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-#: What the driver of an NVIDIA GPU shows; the second on Windows' own Linux.
-_GPU_FILES = ("nvidia[0-9]*", "dxg")
+#: What drivers of GPUs that torch knows as cuda show: NVIDIA's, on Windows' own Linux, AMD's.
+_GPU_FILES = ("nvidia[0-9]*", "dxg", "kfd")
 
 
 def on_cpu(device: str) -> bool:

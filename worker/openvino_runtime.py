@@ -1,5 +1,6 @@
 """OpenVINO, imported so that it tells nobody, and what a build for it depends on."""
 
+import math
 import os
 import platform
 import sys
@@ -19,7 +20,15 @@ _FEATURES = (
     "amx_tile",
     "amx_int8",
     "amx_bf16",
+    # On ARM.
+    "asimddp",
+    "i8mm",
+    "sve",
+    "bf16",
 )
+
+#: How a processor's features are called in /proc/cpuinfo: on x86, and on ARM.
+_FLAGS = ("flags", "Features")
 
 
 def openvino() -> ModuleType:
@@ -40,19 +49,39 @@ def openvino_version() -> str | None:
         return None
 
 
-def cpu_features() -> str:
-    """Return the processor's architecture and those of its features that choose kernels."""
+def cpu_features(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """Return the processor's architecture and those of its features that choose kernels.
+
+    Where there is no /proc/cpuinfo, as on macOS, the architecture alone.
+    """
     try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").splitlines()
+        lines = cpuinfo.read_text(encoding="ascii", errors="replace").splitlines()
     except OSError:
         lines = []
-    flags = next((line.split(":", 1)[1] for line in lines if line.startswith("flags")), "")
+    flags = next((line.split(":", 1)[1] for line in lines if line.startswith(_FLAGS)), "")
     there = set(flags.split())
     return " ".join([platform.machine(), *(name for name in _FEATURES if name in there)])
 
 
-def usable_cpus() -> int:
-    """Return how many processors this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def usable_cpus(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
+    """Return how many processors this process may run on, a container's quota of time included.
+
+    More threads than that would stand still together when the quota is used up.
+    """
+    affinity = hasattr(os, "sched_getaffinity")
+    cpus = len(os.sched_getaffinity(0)) if affinity else os.cpu_count() or 1
+    quota = _quota(cgroup)
+    return cpus if quota is None else max(1, min(cpus, math.ceil(quota)))
+
+
+def _quota(cgroup: Path) -> float | None:
+    """Return the processors' worth of time that the control group in `cgroup` has; None: no limit."""
+    for files in (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
+        try:
+            words = " ".join((cgroup / file).read_text(encoding="ascii") for file in files).split()
+            quota, period = int(words[0]), int(words[1])
+        except (OSError, ValueError, IndexError):
+            # Not this generation of control groups, or "max".
+            continue
+        return quota / period if quota > 0 and period > 0 else None
+    return None
