@@ -149,3 +149,12 @@ def test_agreement_counts_rows_that_could_have_either_label_apart() -> None:
     compared = agreement(found, fp32_logits)
     assert (compared.rows, compared.close, compared.same) == (4, 1, 2)
     assert compared.share == pytest.approx(2 / 3)
+
+
+def test_a_row_without_logits_agrees_with_nothing() -> None:
+    fp32_logits = np.array([[2, 1], [2, 1], [np.nan, np.nan]], dtype=np.float32)
+    found = np.array([[np.nan, np.nan], [2, 1], [2, 1]], dtype=np.float32)
+    compared = agreement(found, fp32_logits)
+    assert (compared.rows, compared.close, compared.same) == (3, 1, 1)
+    # Nor is a build good of which nothing was seen.
+    assert agreement(found[2:], fp32_logits[2:]).share == 0

@@ -1,5 +1,6 @@
 """A model of transformers as a graph of OpenVINO."""
 
+import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ def converted(folder: Path) -> Any:
     Its inputs are `input_ids` and `attention_mask`, int64 [rows, tokens]; its output is float32
     [rows, labels]. Raises `RegistryError` for an architecture that cannot be converted.
     """
+    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     import torch
     from transformers import AutoModelForSequenceClassification
     from transformers.utils import logging as transformers_logging
@@ -32,6 +34,8 @@ def converted(folder: Path) -> Any:
         example = {
             name: torch.ones(2, 8, dtype=torch.long) for name in ("input_ids", "attention_mask")
         }
+        # With padding: a mask that hides nothing may be left out of what is traced.
+        example["attention_mask"][1, 5:] = 0
         with torch.no_grad(), warnings.catch_warnings():
             # The tracer warns of every shape that it turns into a number; what comes of it is
             # checked on texts of all lengths.

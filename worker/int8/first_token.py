@@ -156,13 +156,11 @@ def _row_wise_inputs(node: Any, axis: int) -> list[tuple[int, int]] | None:
         # 0 copies a dimension. With the tokens' and all before it copied, the rest is each token's.
         shape = _constant(values[1])
         copied = node.get_attributes().get("special_zero", False)
-        keeps = shape is not None and copied and shape[axis] == 0
-        before = values[0].get_partial_shape()
-        return (
-            [(0, axis)]
-            if keeps and all(shape[place] in (0, _static(before[place])) for place in range(axis))
-            else None
-        )
+        if shape is None or not copied or shape[axis] != 0:
+            return None
+        old = values[0].get_partial_shape()
+        keeps = all(shape[place] in (0, _static(old[place])) for place in range(axis))
+        return [(0, axis)] if keeps else None
     if kind == "ScaledDotProductAttention":
         rank = node.get_output_partial_shape(0).rank.get_length()
         if node.get_attributes().get("causal", False) or axis != rank - 2:
