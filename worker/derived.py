@@ -10,6 +10,9 @@ from db.registry.versions import Version
 from db.settings import Settings
 from db.store import Store
 
+#: Seconds that a process which takes too long has to remove what it has half made.
+_LEAVE_SECONDS = 5.0
+
 
 def derive(
     module: str,
@@ -32,19 +35,34 @@ def derive(
         # It keeps its copies of a remote registry's files where this process does.
         "LABELSTREAM_HOME_DIR": str(settings.home),
     }
-    try:
-        ended = subprocess.run(
-            # -P: a file worker.py in the working folder is not ours.
-            [sys.executable, "-P", "-m", module, str(version)],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=limit,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise RegistryError(f"model {version} could not be {done} within {limit:.0f} s") from None
-    if ended.returncode:
-        last = (ended.stderr.strip().splitlines() or ["no reason given"])[-1]
+    with subprocess.Popen(
+        # -P: a file worker.py in the working folder is not ours.
+        [sys.executable, "-P", "-m", module, str(version)],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as child:
+        try:
+            _, said = child.communicate(timeout=limit)
+        except subprocess.TimeoutExpired:
+            _end(child)
+            raise RegistryError(
+                f"model {version} could not be {done} within {limit:.0f} s"
+            ) from None
+        except BaseException:
+            _end(child)
+            raise
+    if child.returncode:
+        last = (said.strip().splitlines() or ["no reason given"])[-1]
         raise RegistryError(f"model {version} could not be {done}: {last.removeprefix('error: ')}")
+
+
+def _end(child: "subprocess.Popen[str]") -> None:
+    """End `child`, and by itself, if it heeds that: it has files, and perhaps a child of its own."""
+    child.terminate()
+    try:
+        child.communicate(timeout=_LEAVE_SECONDS)
+    except subprocess.TimeoutExpired:
+        child.kill()
