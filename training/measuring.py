@@ -1,4 +1,4 @@
-"""What is measured of a fit before it is registered: by the engine that will serve it."""
+"""What is measured of a fit before it is registered: by torch, for no build of it is there yet."""
 
 from __future__ import annotations
 
