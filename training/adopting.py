@@ -17,6 +17,7 @@ from training.foreign_checks import check_weights
 from training.measuring import Measured
 from training.registering import register
 from worker.adapters import read_version
+from worker.probes import PROBE_FILE
 
 if TYPE_CHECKING:
     from db.registry.versions import Version
@@ -58,6 +59,11 @@ def adopt_version(
             raise UsageError(
                 f"{source.name} was written by training fit and describes itself: register it "
                 "with --model alone"
+            )
+        if not mistakes and (source.folder / PROBE_FILE).is_file():
+            raise UsageError(
+                f"{source.name} keeps texts of the data that it was fitted on ({PROBE_FILE}): fit it "
+                "with --no-mistakes"
             )
         _try_out(source.folder, source, model, registry)
         version = register(registry.store, registry.artifacts, source.folder, model, why=why)

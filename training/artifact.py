@@ -55,10 +55,10 @@ def write_adapter(
     champion: Version | None = None,
     mistakes: bool = True,
 ) -> Measured:
-    """Write the adapter folder `out` (made if absent), measured by the engine of the settings.
+    """Write the adapter folder `out` (made if absent), measured by torch.
 
     Files: adapter_model.safetensors, adapter_config.json, config.json (id2label and label2id),
-    labelstream.json, README.md, report.html. `champion` is the version to compare it with;
+    labelstream.json, README.md, report.html, probe_texts.txt. `champion` is the version to compare it with;
     without `mistakes` no file holds a text of the data. Raises UsageError when the folder cannot
     be written.
     """

@@ -16,6 +16,7 @@ from db.store import Store, open_store
 from tests.foreign_models import plain_adapter, plain_base, plain_classifier
 from tests.training.moods import refused, said, settings_of
 from tests.training.test_fit import training
+from worker.probes import PROBE_FILE
 
 
 @pytest.fixture(scope="module")
@@ -163,6 +164,11 @@ def emptied(folder: Path) -> None:
         file.unlink()
 
 
+def written_with_texts(folder: Path) -> None:
+    written_by_fit(folder)
+    (folder / PROBE_FILE).write_text("a text\n")
+
+
 def written_by_fit(folder: Path) -> None:
     (folder / "labelstream.json").write_text("{}")
 
@@ -194,6 +200,7 @@ REFUSED: dict[Callable[[Path], None], tuple[tuple[str, ...], str]] = {
     with_an_absent_shard: ((), "No such file or directory: "),
     with_a_broken_tokenizer: ((), "was not registered: the tokenizer"),
     emptied: ((), "holds neither adapter_config.json nor config.json"),
+    written_with_texts: (("--no-mistakes",), "keeps texts of the data that it was fitted on"),
     written_by_fit: (NAMED, "was written by training fit and describes itself"),
 }
 
