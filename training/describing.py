@@ -63,7 +63,9 @@ def measure_into(
     )
     (folder / REPORT_FILE).write_text(page, encoding="utf-8")
     if mistakes:
-        write_probes(folder, data.train.texts)
+        # Not of the training split: a retrain's has texts that people corrected, which are not the
+        # data's, and may have to go.
+        write_probes(folder, data.validation.texts)
     return measured
 
 

@@ -4,17 +4,19 @@ A process of its own, at the first use of a version on processors of a kind: ser
 torch, and making one does. One at a time on a machine; who waited finds that it is done.
 """
 
+import os
+
 import typer
 
 from db.defaults import BUILD_LIMIT_SECONDS
-from db.errors import RegistryError, RegistryUnavailable, UsageError, run_command
+from db.errors import RegistryError, RegistryUnavailable, UsageError, one_line, run_command
 from db.registry.artifacts import ArtifactStore, artifact_store
-from db.registry.builds import Build, find_build
+from db.registry.builds import Build, find_build, record_not_built
 from db.registry.names import parse_ref
 from db.registry.versions import resolve
 from db.settings import get_settings
 from db.store import open_store
-from worker.builds import build_key
+from worker.builds import Unbuildable, build_key
 from worker.embedded.locks import FileLock
 from worker.int8.building import build_from_probes
 
@@ -24,12 +26,17 @@ LOCK_FILE = "build.lock"
 #: Seconds for which another one's build is waited for: half of what whoever asked waits in all.
 _OTHERS_SECONDS = BUILD_LIMIT_SECONDS / 2
 
+#: How much less of the processors a build gets than what runs beside it.
+_NICE = 10
+
 app = typer.Typer(add_completion=False, help=__doc__)
 
 
 @app.command()
 def build(model: str) -> None:
     """Make a build of MODEL:VERSION for this machine's processor, unless there is one."""
+    # What serves meanwhile, or is waited for, comes first.
+    os.nice(_NICE)
     settings = get_settings()
     settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = FileLock(settings.home / LOCK_FILE)
@@ -45,6 +52,9 @@ def build(model: str) -> None:
             )
             if made is None:
                 raise RegistryError(f"model {version} keeps no texts to calibrate with")
+    except Unbuildable as error:
+        record_not_built(store, version, build_key(), one_line(error), who="labelstream")
+        raise
     finally:
         store.close()
         lock.release()

@@ -6,7 +6,7 @@ from pathlib import Path
 from db.defaults import BUILD_LIMIT_SECONDS
 from db.errors import RegistryError, RegistryUnavailable, UsageError
 from db.registry.artifacts import artifact_store
-from db.registry.builds import BuildKey, find_build
+from db.registry.builds import BuildKey, cannot_be_built, find_build
 from db.registry.versions import Version
 from db.settings import Settings
 from db.store import Store
@@ -18,6 +18,10 @@ log = logging.getLogger(__name__)
 
 #: The engine that needs a build.
 ENGINE = "openvino"
+
+
+class Unbuildable(RegistryError):
+    """A version that has no build under this key however often one tries."""
 
 
 def build_key() -> BuildKey:
@@ -57,10 +61,14 @@ def usable_build(store: Store, settings: Settings, version: Version) -> Path | N
 def make_build(store: Store, settings: Settings, version: Version) -> bool:
     """Make a build of `version` for this processor from the texts that it keeps, in a child process.
 
-    False, at once, if it keeps none, or OpenVINO is not installed. Raises `RegistryError` for a
+    False, at once, if it keeps none, was found not to be buildable before, or OpenVINO is not
+    installed. Raises `RegistryError` for a
     version that cannot be built in time, or whose build agrees too little with fp32.
     """
     if openvino_version() is None or PROBE_FILE not in version.adapter_sha256:
+        return False
+    if cannot_be_built(store, version, build_key()):
+        log.info("model %s cannot be built here (see training show): it runs under torch", version)
         return False
     log.info("model %s is made ready for 8 bits on this kind of processor, once", version)
     derive("worker.build", store, settings, version, "built", BUILD_LIMIT_SECONDS)

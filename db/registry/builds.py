@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, delete, insert, select
 from sqlalchemy.engine import Connection
 
 from db.errors import RegistryError
-from db.registry.events import insert_event
+from db.registry.events import insert_event, list_events, record_event
 from db.registry.versions import Version
 from db.schema import EngineBuild, ModelVersion
 from db.store import Store
@@ -20,6 +20,13 @@ class BuildKey:
     engine: str
     engine_version: str
     cpu_features: str
+
+    def __str__(self) -> str:
+        return f"{self.engine} {self.engine_version} on {self.cpu_features}"
+
+
+#: The event of a version that cannot be built for a kind of processor.
+NOT_BUILT = "not built"
 
 
 @dataclass(frozen=True)
@@ -94,6 +101,22 @@ def record_build(
         why = f"{key.engine} {key.engine_version}: {build.agreement:.2%} of labels as fp32"
         insert_event(connection, version.model, version.version, "built", who=who, why=why)
     return None if before is None else before.location
+
+
+def record_not_built(
+    store: Store, version: Version, key: BuildKey, reason: str, *, who: str
+) -> None:
+    """Record that `version` cannot be built under `key`, so that nobody tries it again by itself."""
+    why = f"{key}: {reason}"
+    record_event(store, version.model, version.version, NOT_BUILT, who=who, why=why)
+
+
+def cannot_be_built(store: Store, version: Version, key: BuildKey) -> bool:
+    """Whether it was found that `version` cannot be built under `key`."""
+    return any(
+        event.event == NOT_BUILT and (event.why or "").startswith(f"{key}: ")
+        for event in list_events(store, version.model, version.version)
+    )
 
 
 def _found(connection: Connection, version: Version, key: BuildKey) -> Build | None:

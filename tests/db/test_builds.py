@@ -6,7 +6,15 @@ from pathlib import Path
 import pytest
 
 from db.errors import RegistryError
-from db.registry.builds import Build, BuildKey, find_build, list_builds, record_build
+from db.registry.builds import (
+    Build,
+    BuildKey,
+    cannot_be_built,
+    find_build,
+    list_builds,
+    record_build,
+    record_not_built,
+)
 from db.registry.events import list_events
 from db.registry.local_artifacts import LocalArtifacts
 from db.registry.pruning import prune
@@ -70,3 +78,13 @@ def test_pruning_a_version_removes_the_files_of_its_builds(store: Store, tmp_pat
         record_build(store, old, KEY, BUILD, who="me")
     assert list_builds(store, old) == []
     assert {path.name for path in (tmp_path / "registry").iterdir()} == {after}
+
+
+def test_what_cannot_be_built_is_known_of_its_key_alone(store: Store) -> None:
+    version = registered(store)
+    assert not cannot_be_built(store, version, KEY)
+    record_not_built(store, version, KEY, "too few labels as fp32", who="me")
+    assert cannot_be_built(store, version, KEY)
+    assert not cannot_be_built(store, version, replace(KEY, engine_version="2026.2"))
+    assert not cannot_be_built(store, version, replace(KEY, cpu_features="x86_64 avx2 avx_vnni"))
+    assert not cannot_be_built(store, registered(store), KEY)

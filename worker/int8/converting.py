@@ -5,7 +5,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from db.errors import RegistryError
+from worker.builds import Unbuildable
 from worker.openvino_runtime import openvino
 
 
@@ -13,7 +13,7 @@ def converted(folder: Path) -> Any:
     """Return the merged model in `folder` as an `openvino.Model`, for any rows and any length.
 
     Its inputs are `input_ids` and `attention_mask`, int64 [rows, tokens]; its output is float32
-    [rows, labels]. Raises `RegistryError` for an architecture that cannot be converted.
+    [rows, labels]. Raises `Unbuildable` for an architecture that cannot be converted.
     """
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     import torch
@@ -42,9 +42,9 @@ def converted(folder: Path) -> Any:
             warnings.simplefilter("ignore")
             found = openvino().convert_model(model, example_input=example)
     except Exception as error:  # noqa: BLE001  (tracer and frontend raise what they like)
-        raise RegistryError(
+        raise Unbuildable(
             f"the model in {folder} cannot be converted to OpenVINO ({type(error).__name__})"
         ) from None
     if {parameter.any_name for parameter in found.inputs} != set(example):
-        raise RegistryError(f"the model in {folder} needs more than ids and a mask")
+        raise Unbuildable(f"the model in {folder} needs more than ids and a mask")
     return found
