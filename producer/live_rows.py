@@ -10,12 +10,17 @@ from producer.chunking import ChunkBuilder, PlacedChunk
 from producer.encodings import Transcoded
 from producer.formats.making import RowMaker
 from producer.formats.opening import rows_of
-from producer.lines import LineWindow, line_blocks
+from producer.lines import MAX_ROW_BYTES, LineWindow, line_blocks
 from producer.live_head import LiveHead
 from producer.rows import Position, RejectedRow, Row
 
 #: Bytes that are read over at once.
 _SKIP_BYTES = 1 << 16
+
+
+#: Bytes that are kept behind what was read: more than twice the largest row, for reading goes back no
+#: further than to the line after the one where a row begins that is none.
+_AHEAD_BYTES = 3 * MAX_ROW_BYTES
 
 
 class OtherInput(UsageError):
@@ -78,15 +83,26 @@ class Digested:
         """Return what the stream returns."""
         data = self._stream.read(size)
         self._ahead += data
+        if len(self._ahead) > _AHEAD_BYTES:
+            # In the middle of a line without end: no place in it will be asked for.
+            self._advance(len(self._ahead) - _AHEAD_BYTES // 2)
         return data
 
     def before(self, offset: int) -> str:
-        """Return the digest of the `offset` bytes that were read first, in hex."""
+        """Return the digest of the `offset` bytes that were read first, in hex.
+
+        Empty for a place so far behind what was read that it is not known any more.
+        """
         size = offset - self._told
+        if size < 0:
+            return ""
+        self._advance(size)
+        return self._digest.hexdigest()
+
+    def _advance(self, size: int) -> None:
         self._digest.update(self._ahead[:size])
         del self._ahead[:size]
-        self._told = offset
-        return self._digest.hexdigest()
+        self._told += size
 
     def close(self) -> None:
         """Close the stream."""

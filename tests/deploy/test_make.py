@@ -11,7 +11,7 @@ import pytest
 from tests.deploy.compose import ROOT
 
 MAKEFILE = (ROOT / "Makefile").read_text()
-TARGETS = {"setup", "lint", "test", "faults", "chaos", "demo", "lock", "clean", "help"}
+TARGETS = {"setup", "lint", "test", "faults", "chaos", "bench", "demo", "lock", "clean", "help"}
 
 
 def make(*arguments: str) -> subprocess.CompletedProcess[str]:
