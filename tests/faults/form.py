@@ -59,5 +59,5 @@ SHORT = Form(
     cut=3.0,
     stopped=6.0,
     leave=60.0,
-    patience=120.0,
+    patience=200.0,
 )

@@ -13,11 +13,13 @@ FENCED = "fenced:"
 
 
 def a_holder(job: Job) -> subprocess.Popen[str]:
-    """Return a worker that holds a lease."""
+    """Return a worker that holds leases: two, for it may close a chunk before it is struck."""
     found: subprocess.Popen[str] = wait_until(
-        lambda: next((worker for worker in job.deployment.workers if job.held_by(worker)), None),
+        lambda: next(
+            (worker for worker in job.deployment.workers if len(job.held_by(worker)) > 1), None
+        ),
         60,
-        "a worker holds a lease",
+        "a worker holds leases",
     )
     return found
 
