@@ -24,6 +24,21 @@ def a_holder(job: Job) -> subprocess.Popen[str]:
     return found
 
 
+def frozen_holder(job: Job) -> tuple[subprocess.Popen[str], dict[int, Tenure]]:
+    """Stop a worker while it holds leases; return it, and what it holds.
+
+    Were it killed at once, others might take its leases back before anybody has looked.
+    """
+    for _ in range(20):
+        victim = a_holder(job)
+        job.deployment.cluster.pause(victim)
+        held = job.held_by(victim)
+        if held:
+            return victim, held
+        victim.send_signal(signal.SIGCONT)
+    raise AssertionError("the victim held no lease whenever it was stopped")
+
+
 class WorkerKilled(Fault):
     """One of two workers ends with -9 while it holds chunks."""
 
@@ -31,11 +46,9 @@ class WorkerKilled(Fault):
     beyond_work = 30.0
 
     def strike(self, job: Job) -> None:
-        victim = a_holder(job)
+        victim, self.held = frozen_holder(job)
         job.deployment.kill_worker(victim)
         job.struck()
-        self.held = job.held_by(victim)
-        assert self.held, "the victim held no lease when it died"
 
     def bit(self, job: Job) -> str:
         return taken_anew(job, self.held)
@@ -49,16 +62,13 @@ class WorkerLost(Fault):
 
     def strike(self, job: Job) -> None:
         deployment = job.deployment
-        victim = a_holder(job)
         # While it stands still it does not tell the ledger again which process it is.
-        deployment.cluster.pause(victim)
+        victim, self.held = frozen_holder(job)
         deployment.change(
             "UPDATE workers SET process = NULL WHERE name LIKE :name", name=f"%/{victim.pid}"
         )
         deployment.kill_worker(victim)
         job.struck()
-        self.held = job.held_by(victim)
-        assert self.held, "the victim held no lease when it died"
 
     def bit(self, job: Job) -> str:
         errors = job.last_errors(self.held)
@@ -72,15 +82,10 @@ class AllWorkersKilled(Fault):
     name = "all-workers-killed"
 
     def strike(self, job: Job) -> None:
-        a_holder(job)
-        victims = list(job.deployment.workers)
-        for victim in victims:
+        first, self.held = frozen_holder(job)
+        for victim in [first, *(each for each in job.deployment.workers if each is not first)]:
             job.deployment.kill_worker(victim)
         job.struck()
-        self.held: dict[int, Tenure] = {}
-        for victim in victims:
-            self.held |= job.held_by(victim)
-        assert self.held, "the victims held no lease when they died"
         job.require_an_open_third()
         time.sleep(job.form.away)
         job.deployment.start_worker()
@@ -95,12 +100,9 @@ class WorkerStopped(Fault):
     name = "worker-stopped"
 
     def strike(self, job: Job) -> None:
-        victim = a_holder(job)
-        job.deployment.cluster.pause(victim)
+        victim, self.held = frozen_holder(job)
         job.struck()
         try:
-            self.held = job.held_by(victim)
-            assert self.held, "the victim held no lease when it was stopped"
             before = job.deployment.log(victim).count(FENCED)
             time.sleep(job.form.stopped)
             wait_until(
