@@ -5,7 +5,8 @@ the same file and the same merged starter for all, on this machine's CPUs and SQ
 `transformers.pipeline`, one Celery task a row (a process for each CPU), and one producer and one worker
 of ours with each engine. The ways take turns; seconds are medians. The clock runs from the first row
 read to the last commit, with everything loaded; loading stands apart. Peak memory is that of what reads,
-computes and writes, each process at its own peak; Redis and the sender of tasks are left out. Labels are compared with those of our torch engine.
+computes and writes, each process at its own peak; Redis and the sender of tasks are left out. Labels
+are compared with those of our torch engine.
 """
 
 import argparse
