@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -87,6 +87,17 @@ def peak_mib(process: int) -> float:
     return int(line.split()[1]) / 1024
 
 
+def peak_until_end(process: subprocess.Popen[str]) -> float:
+    """Wait for the end of a process; return the most memory that it was seen to have had, in MiB."""
+    peak = 0.0
+    while process.poll() is None:
+        # It may end between the two questions.
+        with suppress(OSError, ValueError):
+            peak = max(peak, peak_mib(process.pid))
+        time.sleep(0.2)
+    return peak
+
+
 def by_pandas(ground: Ground, folder: Path) -> Run:
     """Pandas, a pipeline, `to_sql`."""
     command = [
@@ -96,10 +107,7 @@ def by_pandas(ground: Ground, folder: Path) -> Run:
     process = subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
-    peak = 0.0
-    while process.poll() is None:
-        peak = max(peak, _peak_if_alive(process.pid))
-        time.sleep(0.2)
+    peak = peak_until_end(process)
     assert process.stdout is not None
     told = json.loads(process.stdout.read())
     labels = _peer_labels(folder / "labels.db")
@@ -165,10 +173,7 @@ def by_us(engine: str) -> Callable[[Ground, Path], Run]:
                 )
                 loading = time.monotonic() - begun
                 process = cluster.start_producer("ingest", ground.file, "--wait", "--json")
-                producer = 0.0
-                while process.poll() is None:
-                    producer = max(producer, _peak_if_alive(process.pid))
-                    time.sleep(0.2)
+                producer = peak_until_end(process)
                 assert process.stdout is not None
                 told = json.loads(process.stdout.read())
                 first = cluster.value(
@@ -198,13 +203,6 @@ def _labelled_one(
     wait_until(lambda: _count(database) == sent or worker.poll() is not None, 180, "it has begun")
     with closing(sqlite3.connect(database)) as connection, connection:
         connection.execute("DELETE FROM labels")
-
-
-def _peak_if_alive(process: int) -> float:
-    try:
-        return peak_mib(process)
-    except (OSError, ValueError):
-        return 0.0
 
 
 def _count(database: Path) -> int:

@@ -9,9 +9,9 @@ import os
 import typer
 
 from db.defaults import BUILD_LIMIT_SECONDS
-from db.errors import RegistryError, RegistryUnavailable, UsageError, one_line, run_command
-from db.registry.artifacts import ArtifactStore, artifact_store
-from db.registry.builds import Build, find_build, record_not_built
+from db.errors import RegistryError, UsageError, one_line, run_command
+from db.registry.artifacts import artifact_store, is_whole
+from db.registry.builds import find_build, record_not_built
 from db.registry.names import parse_ref
 from db.registry.versions import resolve
 from db.settings import get_settings
@@ -46,7 +46,7 @@ def build(model: str) -> None:
     try:
         version = resolve(store, parse_ref(model))
         before = find_build(store, version, build_key())
-        if before is None or not _is_good(artifact_store(settings), before):
+        if before is None or not is_whole(artifact_store(settings), before.location, before.sha256):
             made = build_from_probes(
                 store, settings, version, who="labelstream", replaces=before is not None
             )
@@ -59,16 +59,6 @@ def build(model: str) -> None:
         store.close()
         lock.release()
     typer.echo(f"model {model} built")
-
-
-def _is_good(artifacts: ArtifactStore, build: Build) -> bool:
-    try:
-        artifacts.verified(build.location, build.sha256)
-    except RegistryUnavailable:
-        raise
-    except RegistryError:
-        return False
-    return True
 
 
 if __name__ == "__main__":

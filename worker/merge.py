@@ -12,8 +12,8 @@ from pathlib import Path
 
 import typer
 
-from db.errors import LabelstreamError, RegistryError, RegistryUnavailable, run_command
-from db.registry.artifacts import ArtifactStore, artifact_store
+from db.errors import LabelstreamError, RegistryError, run_command
+from db.registry.artifacts import ArtifactStore, artifact_store, is_whole
 from db.registry.names import parse_ref
 from db.registry.versions import NewVersion, Version, resolve, set_merged
 from db.settings import get_settings
@@ -68,7 +68,11 @@ def merge_version(store: Store, artifacts: ArtifactStore, version: Version) -> N
     A damaged one is replaced. Of several processes that merge at once, one's result is recorded
     and the others remove theirs. Raises `RegistryError` as `write_merged` does.
     """
-    if _is_good(artifacts, version):
+    if (
+        version.merged is not None
+        and version.merged_sha256 is not None
+        and is_whole(artifacts, version.merged, version.merged_sha256)
+    ):
         return
     with tempfile.TemporaryDirectory(prefix="labelstream-merge-") as folder:
         write_merged(artifacts, version, Path(folder))
@@ -77,18 +81,6 @@ def merge_version(store: Store, artifacts: ArtifactStore, version: Version) -> N
     unused = version.merged if recorded else location
     if unused is not None:
         artifacts.discard(unused)
-
-
-def _is_good(artifacts: ArtifactStore, version: Version) -> bool:
-    if version.merged is None or version.merged_sha256 is None:
-        return False
-    try:
-        artifacts.verified(version.merged, version.merged_sha256)
-    except RegistryUnavailable:
-        raise
-    except RegistryError:
-        return False
-    return True
 
 
 def write_merged(artifacts: ArtifactStore, version: Version, folder: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
+from db.errors import RegistryError, RegistryUnavailable
 from db.registry.artifact_cache import ArtifactCache
 from db.registry.local_artifacts import LocalArtifacts
 from db.registry.remote_artifacts import RemoteArtifacts
@@ -56,6 +57,20 @@ class ArtifactStore(Protocol):
 
     def where(self, location: str) -> str:
         """Return the address of `location`, for people to read: without passwords."""
+
+
+def is_whole(artifacts: ArtifactStore, location: str, hashes: Mapping[str, str]) -> bool:
+    """Whether every file of `location` is there and unchanged.
+
+    Raises `RegistryUnavailable` if nothing is known of them, because the store cannot be reached.
+    """
+    try:
+        artifacts.verified(location, hashes)
+    except RegistryUnavailable:
+        raise
+    except RegistryError:
+        return False
+    return True
 
 
 def artifact_store(settings: Settings) -> ArtifactStore:

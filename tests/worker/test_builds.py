@@ -212,38 +212,58 @@ def test_a_build_that_agrees_too_little_is_not_taken_and_not_tried_again(
     store.close()
 
 
-def test_serving_a_build_needs_no_torch_and_tells_nobody(
-    settings: Settings, tmp_path: Path
-) -> None:
-    person = tmp_path / "person"
+def alone(home: Path, person: Path, code: str) -> list[str]:
+    """Run `code` as somebody with an empty home and no CI; return the lines that it prints.
+
+    The last one is what it tried to connect to.
+    """
     person.mkdir()
-    code = (
+    trap = (
         "import sys, socket\n"
-        "def refuse(*_): raise AssertionError('a connection')\n"
-        "socket.socket.connect = refuse\n"
-        "from worker import Classifier\n"
-        "print(Classifier.load()(['what a day'])[0]['label'])\n"
-        "print([name for name in sys.modules if name in ('torch', 'transformers', 'peft')])\n"
-        "print(bool(sys.modules.get('openvino_telemetry')))\n"
+        "tried = []\n"
+        "socket.socket.connect = lambda _, address: tried.append(address)\n"
     )
-    environment = {
-        name: value
-        for name, value in os.environ.items()
-        if name not in ("CI", "LABELSTREAM_ENGINE")
-    }
+    unset = ("CI", "LABELSTREAM_ENGINE")
+    environment = {name: value for name, value in os.environ.items() if name not in unset}
     done = subprocess.run(
-        [sys.executable, "-c", code],
-        env={**environment, "HOME": str(person), "LABELSTREAM_HOME_DIR": str(settings.home)},
+        [sys.executable, "-c", f"{trap}{code}\nprint(tried)"],
+        env={**environment, "HOME": str(person), "LABELSTREAM_HOME_DIR": str(home)},
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    label, heavy, telemetry = done.stdout.splitlines()
+    return done.stdout.splitlines()
+
+
+def test_serving_a_build_needs_no_torch_and_tells_nobody(
+    settings: Settings, tmp_path: Path
+) -> None:
+    label, heavy, telemetry, tried = alone(
+        settings.home,
+        tmp_path / "person",
+        "from worker import Classifier\n"
+        "print(Classifier.load()(['what a day'])[0]['label'])\n"
+        "print([name for name in sys.modules if name in ('torch', 'transformers', 'peft')])\n"
+        "print(bool(sys.modules.get('openvino_telemetry')))",
+    )
     assert re.fullmatch("[a-z]+", label)
-    assert (heavy, telemetry) == ("[]", "False")
-    assert list(person.iterdir()) == []
+    assert (heavy, telemetry, tried) == ("[]", "False", "[]")
+    assert list((tmp_path / "person").iterdir()) == []
+
+
+def test_making_a_build_tells_nobody(starter_settings: Settings, tmp_path: Path) -> None:
+    shutil.copytree(starter_settings.home, tmp_path / "home")
+    said, telemetry, tried = alone(
+        tmp_path / "home",
+        tmp_path / "person",
+        "from worker.build import build\n"
+        "build('emotion:1')\n"
+        "print(bool(sys.modules.get('openvino_telemetry')))",
+    )
+    assert (said, telemetry, tried) == ("model emotion:1 built", "False", "[]")
+    assert list((tmp_path / "person").iterdir()) == []
 
 
 def test_a_worker_labels_by_the_build_and_says_so_of_every_row(
