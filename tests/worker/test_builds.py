@@ -22,6 +22,7 @@ from db.registry.names import parse_ref
 from db.registry.versions import Version, resolve
 from db.settings import Settings, get_settings
 from db.store import Store, open_store
+from tests.cluster import clean_environment, wait_until
 from worker import builds
 from worker.build import build
 from worker.builds import build_key
@@ -264,6 +265,32 @@ def test_making_a_build_tells_nobody(starter_settings: Settings, tmp_path: Path)
     )
     assert (said, telemetry, tried) == ("model emotion:1 built", "False", "[]")
     assert list((tmp_path / "person").iterdir()) == []
+
+
+def test_a_build_that_is_killed_in_the_middle_leaves_nothing_and_is_made_by_the_next(
+    starter_settings: Settings, tmp_path: Path
+) -> None:
+    home, scratch = tmp_path / "home", tmp_path / "scratch"
+    shutil.copytree(starter_settings.home, home)
+    scratch.mkdir()
+    settings = Settings(_env_file=None, home_dir=home, device="cpu")
+    store = open_store(settings)
+    starter = resolve(store, parse_ref("emotion:1"))
+    folders = {path.name for path in (home / "registry").iterdir()}
+    command = [sys.executable, "-P", "-m", "worker.build", "emotion:1"]
+    environment = clean_environment(LABELSTREAM_HOME_DIR=str(home), TMPDIR=str(scratch))
+    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
+        wait_until(lambda: list(scratch.glob("labelstream-build-*")), 60, "it is at work")
+        assert process.poll() is None
+        process.kill()
+    assert list_builds(store, starter) == []
+    assert {path.name for path in (home / "registry").iterdir()} == folders
+    # Its lock went with it.
+    subprocess.run(command, env=environment, check=True, timeout=120, capture_output=True)
+    [(key, made)] = list_builds(store, starter)
+    assert key == build_key()
+    assert {path.name for path in (home / "registry").iterdir()} == {*folders, made.location}
+    store.close()
 
 
 def test_a_worker_labels_by_the_build_and_says_so_of_every_row(
