@@ -1,7 +1,8 @@
 """Versions made ready for an engine: derived artifacts, one for each kind of processor."""
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import ColumnElement, delete, insert, select
 from sqlalchemy.engine import Connection
@@ -66,11 +67,13 @@ def list_builds(store: Store, version: Version) -> list[tuple[BuildKey, Build]]:
 
 def record_build(
     store: Store, version: Version, key: BuildKey, build: Build, *, who: str, replaces: bool = True
-) -> str | None:
+) -> tuple[str, ...]:
     """Record `build` under `key`, with an event; a build that is there already is replaced, or stays.
 
-    Returns the folder that nobody refers to then: that of the build that was replaced, or that of
-    `build`. Raises `RegistryError` for a version whose files were pruned meanwhile.
+    Those of older versions of the engine for such processors go: the machines move on to this one,
+    and one that is behind still makes its own again, which removes no newer one. Returns the folders
+    that nobody refers to then: those of builds that were replaced or went, or that of `build`.
+    Raises `RegistryError` for a version whose files were pruned meanwhile.
     """
     with store.write() as connection:
         # One at a time, also where there is no build yet whose row could be locked.
@@ -83,8 +86,8 @@ def record_build(
             raise RegistryError(f"model {version} is {state} by now: its files are gone")
         before = _found(connection, version, key)
         if before is not None and not replaces:
-            return build.location
-        connection.execute(delete(EngineBuild).where(*_under(version, key)))
+            return (build.location,)
+        unused = _drop(connection, version, [key, *_older(connection, version, key)])
         connection.execute(
             insert(EngineBuild).values(
                 model=version.model,
@@ -100,7 +103,7 @@ def record_build(
         )
         why = f"{key.engine} {key.engine_version}: {build.agreement:.2%} of labels as fp32"
         insert_event(connection, version.model, version.version, "built", who=who, why=why)
-    return None if before is None else before.location
+    return unused
 
 
 def record_not_built(
@@ -126,6 +129,37 @@ def _found(connection: Connection, version: Version, key: BuildKey) -> Build | N
     if row is None:
         return None
     return Build(row.location, row.sha256, row.agreement, row.accuracy)
+
+
+def _older(connection: Connection, version: Version, key: BuildKey) -> list[BuildKey]:
+    """Return the keys of builds for processors as `key` has them, by older versions of its engine."""
+    found = connection.scalars(
+        select(EngineBuild.engine_version).where(
+            EngineBuild.model == version.model,
+            EngineBuild.version == version.version,
+            EngineBuild.engine == key.engine,
+            EngineBuild.cpu_features == key.cpu_features,
+        )
+    )
+    ours = _release(key.engine_version)
+    return [replace(key, engine_version=each) for each in found if _release(each) < ours]
+
+
+def _release(engine_version: str) -> tuple[int, ...]:
+    """Return the numbers that a version begins with; two builds of one release are equal."""
+    begin = re.match(r"\d+(?:\.\d+)*", engine_version)
+    return tuple(map(int, begin[0].split("."))) if begin else ()
+
+
+def _drop(connection: Connection, version: Version, keys: list[BuildKey]) -> tuple[str, ...]:
+    """Remove the rows of the builds under `keys`; return their folders."""
+    return tuple(
+        location
+        for key in keys
+        for location in connection.scalars(
+            delete(EngineBuild).where(*_under(version, key)).returning(EngineBuild.location)
+        )
+    )
 
 
 def _under(version: Version, key: BuildKey) -> tuple[ColumnElement[bool], ...]:

@@ -1,12 +1,18 @@
 """`training build`: calibrated on the data's texts, checked on the rest, shown with the version."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from db.registry.artifacts import artifact_store
+from db.registry.builds import Build, list_builds, record_build
+from db.registry.names import parse_ref
+from db.registry.versions import resolve
+from db.store import open_store
 from tests.training.conftest import Moods
-from tests.training.moods import QUICK, refused, said, write_splits
+from tests.training.moods import QUICK, refused, said, settings_of, write_splits
 from worker.builds import build_key
 
 
@@ -31,6 +37,29 @@ def test_a_version_is_built_from_its_data_and_serves_so_from_then_on(
     assert after["engine"] == "openvino"
     assert after["accuracy"] == pytest.approx(before["accuracy"], abs=0.02)
     assert built["accuracy"] == pytest.approx(before["accuracy"], abs=0.05)
+
+
+def test_a_build_takes_the_files_of_older_engines_away(
+    moods: Moods, home: Path, tmp_path: Path
+) -> None:
+    settings = settings_of(home)
+    store = open_store(settings)
+    version = resolve(store, parse_ref("mood:1"))
+    (tmp_path / "older").mkdir()
+    (tmp_path / "older" / "model.xml").write_text("<net>")
+    folders = set(Path(settings.registry).iterdir())
+    # As two machines recorded them that did not know of each other.
+    for engine_version in ("2025.4.1", "2024.6.0"):
+        location, hashes = artifact_store(settings).publish(tmp_path / "older")
+        older = replace(build_key(), engine_version=engine_version)
+        record_build(store, version, older, Build(location, hashes, 1.0, None), who="me")
+    said(home, "build", "mood:1", "--data", moods.data)
+    [(key, build)] = list_builds(store, version)
+    assert key == build_key()
+    assert set(Path(settings.registry).iterdir()) - folders == {
+        Path(settings.registry) / build.location
+    }
+    store.close()
 
 
 def test_show_tells_of_a_build_and_of_its_damage(moods: Moods, home: Path) -> None:

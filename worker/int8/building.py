@@ -85,12 +85,12 @@ def build_version(
         location, hashes = artifacts.publish(folder)
     accuracy = None if truth is None else float(np.mean(found.argmax(axis=1) == np.asarray(truth)))
     build = Build(location, hashes, compared.share, accuracy)
-    unused: str | None = location
+    unused: tuple[str, ...] = (location,)
     try:
         unused = record_build(store, version, key, build, who=who, replaces=replaces)
     finally:
-        if unused is not None:
-            artifacts.discard(unused)
+        for each in unused:
+            artifacts.discard(each)
     return Checked(build, compared)
 
 
