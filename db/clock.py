@@ -7,11 +7,11 @@ disagree still agree about leases.
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import DateTime
+from sqlalchemy import DateTime, Double, literal
 from sqlalchemy.engine import Dialect
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.sql.expression import ColumnElement
+from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator
 
 
@@ -37,24 +37,32 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-class db_now(ColumnElement[datetime]):  # noqa: N801
+class db_now(FunctionElement[datetime]):  # noqa: N801
     """The database's time now, plus `seconds` (may be negative), as an SQL expression."""
 
     type = UtcDateTime()
-    inherit_cache = False
+    # The seconds are a bound parameter, so that statements are compiled once for all of them.
+    inherit_cache = True
 
     def __init__(self, seconds: float = 0.0) -> None:
-        self.seconds = float(seconds)
+        super().__init__(*([literal(float(seconds), Double())] if seconds else []))
 
 
 @compiles(db_now, "sqlite")
-def _sqlite_now(element: db_now, compiler: SQLCompiler, **_: Any) -> str:
+def _sqlite_now(element: db_now, compiler: SQLCompiler, **options: Any) -> str:
     # The six digits and the blank are SQLAlchemy's own form of a stored time, so that a time
     # written here and one bound from Python compare as text.
-    return f"(strftime('%Y-%m-%d %H:%M:%f', 'now', '{element.seconds:+.3f} seconds') || '000')"
+    seconds = compiler.process(element.clauses, **options)
+    later = f", {seconds} || ' seconds'" if seconds else ""
+    return f"(strftime('%Y-%m-%d %H:%M:%f', 'now'{later}) || '000')"
 
 
 @compiles(db_now, "postgresql")
-def _postgresql_now(element: db_now, compiler: SQLCompiler, **_: Any) -> str:
+def _postgresql_now(element: db_now, compiler: SQLCompiler, **options: Any) -> str:
     # Not now(): it is the start of the transaction, and waiting for a lock takes time.
-    return f"(clock_timestamp() + interval '{element.seconds:.3f} seconds')"
+    seconds = compiler.process(element.clauses, **options)
+    return (
+        f"(clock_timestamp() + make_interval(secs => {seconds}))"
+        if seconds
+        else ("clock_timestamp()")
+    )

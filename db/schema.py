@@ -228,9 +228,23 @@ class LabeledText(Base):
     labeled_at: Mapped[datetime]
 
     __table_args__ = (
-        Index("ix_labeled_texts_external_id", "external_id"),
-        Index("ix_labeled_texts_scope", "model", "id_scope", "external_id"),
-        Index("ix_labeled_texts_text_hash", "model", "text_hash"),
+        # The keys of `current_labels`. A row is under one of them, so each index has the rows that
+        # are under its key alone: hashes come in no order, and each would touch a page of its own.
+        Index(
+            "ix_labeled_texts_id_key",
+            "external_id",
+            "id_scope",
+            "model",
+            postgresql_where=text("external_id IS NOT NULL"),
+            sqlite_where=text("external_id IS NOT NULL"),
+        ),
+        Index(
+            "ix_labeled_texts_text_key",
+            "text_hash",
+            "model",
+            postgresql_where=text("external_id IS NULL"),
+            sqlite_where=text("external_id IS NULL"),
+        ),
         Index("ix_labeled_texts_version_time", "model", "model_version", "labeled_at"),
         Index("ix_labeled_texts_job_label", "job_id", "label"),
         Index("ix_labeled_texts_job_confidence", "job_id", "confidence"),

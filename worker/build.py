@@ -47,8 +47,9 @@ def build(model: str) -> None:
         version = resolve(store, parse_ref(model))
         before = find_build(store, version, build_key())
         if before is None or not is_whole(artifact_store(settings), before.location, before.sha256):
+            # Another machine may have replaced it by the time that this build is done.
             made = build_from_probes(
-                store, settings, version, who="labelstream", replaces=before is not None
+                store, settings, version, who="labelstream", replaces=lambda there: there == before
             )
             if made is None:
                 raise RegistryError(f"model {version} keeps no texts to calibrate with")

@@ -1,7 +1,7 @@
 """Versions made ready for an engine: derived artifacts, one for each kind of processor."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from sqlalchemy import ColumnElement, delete, insert, select
@@ -65,10 +65,21 @@ def list_builds(store: Store, version: Version) -> list[tuple[BuildKey, Build]]:
         ]
 
 
+def any_build(_there: Build) -> bool:
+    """Say yes to every build: whatever is there may be replaced."""
+    return True
+
+
 def record_build(
-    store: Store, version: Version, key: BuildKey, build: Build, *, who: str, replaces: bool = True
+    store: Store,
+    version: Version,
+    key: BuildKey,
+    build: Build,
+    *,
+    who: str,
+    replaces: Callable[[Build], bool] = any_build,
 ) -> tuple[str, ...]:
-    """Record `build` under `key`, with an event; a build that is there already is replaced, or stays.
+    """Record `build` under `key`, with an event; one that is there is replaced if `replaces` says so.
 
     Those of older versions of the engine for such processors go: the machines move on to this one,
     and one that is behind still makes its own again, which removes no newer one. Returns the folders
@@ -85,7 +96,7 @@ def record_build(
         if state != "ready":
             raise RegistryError(f"model {version} is {state} by now: its files are gone")
         before = _found(connection, version, key)
-        if before is not None and not replaces:
+        if before is not None and not replaces(before):
             return (build.location,)
         unused = _drop(connection, version, [key, *_older(connection, version, key)])
         connection.execute(

@@ -51,8 +51,12 @@ def test_a_build_that_is_made_anew_takes_the_place_of_the_one_before(store: Stor
     assert list_builds(store, version) == [(KEY, anew)]
     # One that was made at the same time by somebody else, who was not asked to.
     late = replace(BUILD, location="too-late")
-    assert record_build(store, version, KEY, late, who="them", replaces=False) == ("too-late",)
-    assert list_builds(store, version) == [(KEY, anew)]
+    for seen in (None, BUILD):
+        unused = record_build(
+            store, version, KEY, late, who="them", replaces=lambda there, seen=seen: there == seen
+        )
+        assert unused == ("too-late",)
+        assert list_builds(store, version) == [(KEY, anew)]
     built = [event for event in list_events(store, "emotion") if event.event == "built"]
     assert [(event.who, event.why) for event in built] == [
         ("me", "openvino 2026.1: 99.50% of labels as fp32"),

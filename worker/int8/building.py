@@ -3,14 +3,14 @@
 import logging
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from db.registry.artifacts import artifact_store
-from db.registry.builds import Build, record_build
+from db.registry.builds import Build, any_build, record_build
 from db.registry.versions import Version
 from db.settings import Settings
 from db.store import Store
@@ -58,13 +58,13 @@ def build_version(
     truth: Sequence[int] | None = None,
     *,
     who: str,
-    replaces: bool = True,
+    replaces: Callable[[Build], bool] = any_build,
 ) -> Checked:
     """Make a build of `version` for this machine's processor, and record it.
 
     `calibration` are texts like those that it will read, `check` others, with `truth`, their label
-    ids, if these are labelled data. A build that is there already is replaced, or, without
-    `replaces`, stays. Raises `Unbuildable` for a model that cannot be converted, or whose labels
+    ids, if these are labelled data. A build that is there when this one is done is replaced if
+    `replaces` says so, else it stays. Raises `Unbuildable` for a model that cannot be converted, or whose labels
     agree with fp32 on less than 97 % of `check`, 99 % of labelled data; nothing is recorded then.
     """
     key = build_key()
@@ -95,7 +95,12 @@ def build_version(
 
 
 def build_from_probes(
-    store: Store, settings: Settings, version: Version, *, who: str, replaces: bool = True
+    store: Store,
+    settings: Settings,
+    version: Version,
+    *,
+    who: str,
+    replaces: Callable[[Build], bool] = any_build,
 ) -> Checked | None:
     """Make a build of `version` as `build_version` does, from the texts that it keeps.
 
