@@ -1,6 +1,8 @@
 """Builds of a version: one for each engine, its version and kind of processor, and each recorded."""
 
 from dataclasses import replace
+from functools import partial
+from operator import eq
 from pathlib import Path
 
 import pytest
@@ -52,9 +54,8 @@ def test_a_build_that_is_made_anew_takes_the_place_of_the_one_before(store: Stor
     # One that was made at the same time by somebody else, who was not asked to.
     late = replace(BUILD, location="too-late")
     for seen in (None, BUILD):
-        unused = record_build(
-            store, version, KEY, late, who="them", replaces=lambda there, seen=seen: there == seen
-        )
+        replaces = partial(eq, seen)
+        unused = record_build(store, version, KEY, late, who="them", replaces=replaces)
         assert unused == ("too-late",)
         assert list_builds(store, version) == [(KEY, anew)]
     built = [event for event in list_events(store, "emotion") if event.event == "built"]
