@@ -23,7 +23,9 @@ SECRETS_DIR = Path("/run/secrets")
 #: Hosts of a broker that shares this machine's files.
 _LOCAL_HOSTS = {None, "", "localhost", "127.0.0.1", "::1"}
 
-EngineName = Literal["auto", "torch", "openvino", "constant", "text-hash", "fixed-time"]
+EngineName = Literal[
+    "auto", "torch", "openvino", "constant", "constant-tokenised", "text-hash", "fixed-time"
+]
 
 
 class Settings(BaseSettings):

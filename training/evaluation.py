@@ -25,7 +25,7 @@ from training.data import LabelledData, Split
 from training.metrics import Metrics, measure, metrics_record
 from worker.builds import ENGINE
 from worker.classifier import Classifier
-from worker.engines import NEEDS_NO_MODEL, make_engine
+from worker.engines import COMPUTES_NO_MODEL, make_engine
 from worker.merge import merge_files
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def registered(model: str, settings: Settings) -> Iterator[Classifier]:
 
 def check_measuring(settings: Settings) -> None:
     """Raise `UsageError` where the settings name an engine that computes with no model."""
-    if settings.engine in NEEDS_NO_MODEL:
+    if settings.engine in COMPUTES_NO_MODEL:
         raise UsageError(
             f"engine {settings.engine} computes with no model, so there is nothing to measure: "
             "set LABELSTREAM_ENGINE=auto"

@@ -13,7 +13,7 @@ from db.store import Store
 from worker.builds import ENGINE, build_key, make_build, usable_build
 from worker.derived import derive
 from worker.devices import on_cpu
-from worker.engines import NEEDS_NO_MODEL, Engine, make_engine
+from worker.engines import COMPUTES_NO_MODEL, NEEDS_NO_MODEL, Engine, make_engine
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +63,8 @@ class Loader:
         asked = self._settings.engine
         if asked in NEEDS_NO_MODEL:
             return asked, None
+        if asked in COMPUTES_NO_MODEL:
+            return asked, ensure_merged(self._store, self._settings, version)
         if asked == ENGINE and not on_cpu(self._settings.device):
             raise UsageError(
                 f"the engine {ENGINE} computes on CPUs, not on {self._settings.device}: set "

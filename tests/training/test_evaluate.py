@@ -291,6 +291,9 @@ def test_what_cannot_be_measured_is_one_line(
         "engine constant computes with no model, so there is nothing to measure: set "
         "LABELSTREAM_ENGINE=auto"
     )
+    assert "computes with no model" in refused(
+        home, "evaluate", "mood:1", *data, engine="constant-tokenised"
+    )
     for place, why in (
         (tmp_path, "is a folder"),
         (tmp_path / "no" / "page.html", "there is no folder"),

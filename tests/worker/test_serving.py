@@ -17,6 +17,7 @@ from db.registry.versions import Version, list_versions
 from db.settings import Settings
 from db.store import Store
 from tests.worker.versions import version
+from worker.computing import padded
 from worker.engine_thread import EngineThread
 from worker.serving import Loader
 from worker.starter import ensure_starter
@@ -69,6 +70,21 @@ def test_an_engine_that_needs_no_model_reads_no_file(
     engine = Loader(sqlite_store, settings).load(version())
     assert engine.name == name
     assert not (tmp_path / "nothing").exists()
+
+
+def test_the_constant_engine_can_stand_behind_the_tokenizer_of_a_version(
+    starter_settings: Settings, starter_store: Store, starter: Version
+) -> None:
+    settings = starter_settings.model_copy(update={"engine": "constant-tokenised"})
+    engine = Loader(starter_store, settings).load(starter)
+    assert (engine.name, engine.device) == ("constant-tokenised", "cpu")
+    rows = engine.encoder.encode(["i feel happy", "rain " * 200])
+    # The vocabulary of BERT: [CLS] i feel happy [SEP].
+    assert rows.row(0).tolist() == [101, 1045, 2514, 3407, 102]
+    assert rows.lengths.tolist() == [5, 128]
+    assert rows.truncated.tolist() == [False, True]
+    logits = engine.logits(*padded([rows.row(0), rows.row(1)], engine.padding_id))
+    assert logits.tolist() == [[1.0, 0.0, 0.0, 0.0, 0.0, 0.0]] * 2
 
 
 def test_the_setting_gives_an_engine_its_pace(sqlite_store: Store) -> None:

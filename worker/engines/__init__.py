@@ -6,10 +6,13 @@ from db.errors import UsageError
 from db.registry.versions import Version
 from worker.engines.protocol import Engine, EngineOutOfMemory
 
-__all__ = ["NEEDS_NO_MODEL", "Engine", "EngineOutOfMemory", "make_engine"]
+__all__ = ["COMPUTES_NO_MODEL", "NEEDS_NO_MODEL", "Engine", "EngineOutOfMemory", "make_engine"]
 
 #: Engines of tests and benchmarks: they compute from the texts alone.
 NEEDS_NO_MODEL = ("constant", "text-hash", "fixed-time")
+
+#: All engines whose labels are no model's. This one needs a version's tokenizer.
+COMPUTES_NO_MODEL = (*NEEDS_NO_MODEL, "constant-tokenised")
 
 
 def make_engine(
@@ -26,6 +29,11 @@ def make_engine(
         from worker.engines.constant import ConstantEngine
 
         return ConstantEngine(len(version.labels))
+    if name == "constant-tokenised":
+        from worker.engines.constant_tokenised import ConstantTokenisedEngine
+
+        assert folder is not None, "this engine reads a model's tokenizer"  # noqa: S101
+        return ConstantTokenisedEngine(len(version.labels), folder, version.max_length)
     if name == "text-hash":
         from worker.engines.text_hash import TextHashEngine
 

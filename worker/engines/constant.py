@@ -3,7 +3,7 @@
 import numpy as np
 
 from worker.encoder import EncodedRows
-from worker.engines.protocol import Ids, Logits
+from worker.engines.protocol import Encoder, Ids, Logits
 
 
 class OneIdEncoder:
@@ -27,7 +27,7 @@ class ConstantEngine:
     padding_id = 0
 
     def __init__(self, labels: int) -> None:
-        self.encoder = OneIdEncoder()
+        self.encoder: Encoder = OneIdEncoder()
         self._labels = labels
 
     def logits(self, input_ids: Ids, attention_mask: Ids) -> Logits:
