@@ -36,7 +36,8 @@ def usable_build(store: Store, settings: Settings, version: Version) -> Path | N
     """Return the folder of the build for this processor, every file of it checked by its SHA-256.
 
     None if there is none, or a damaged one: it is derived, and made anew.
-    Raises `RegistryUnavailable` if nothing is known of it, because the registry cannot be reached.
+    Raises `RegistryUnavailable` if nothing is known of it, because the registry cannot be reached or
+    this machine has no room for a copy.
     """
     if openvino_version() is None:
         return None

@@ -10,7 +10,7 @@ from concurrent.futures import CancelledError
 from sqlalchemy.exc import DBAPIError
 
 from db.defaults import ALIAS_FORGOTTEN_SECONDS, WATCH_SECONDS
-from db.errors import LabelstreamError, RegistryError, ServiceUnavailable
+from db.errors import LabelstreamError, RegistryError, ServiceUnavailable, one_line
 from db.registry.aliases import promotions
 from db.registry.names import ModelRef, parse_ref
 from db.registry.versions import Version, find_version, resolve
@@ -168,7 +168,9 @@ class VersionChooser:
         except CancelledError:
             log.debug("model %s is not loaded: this worker leaves", version)
         except UNAVAILABLE as error:
-            log.warning("model %s could not be loaded yet: %s", version, type(error).__name__)
+            # A driver's words may hold a row's text.
+            why = one_line(error) if isinstance(error, LabelstreamError) else type(error).__name__
+            log.warning("model %s could not be loaded yet: %s", version, why)
         except LabelstreamError as error:
             self._refusals.refuse(version, error)
         finally:

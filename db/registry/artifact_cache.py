@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from db.errors import RegistryError
+from db.errors import RegistryError, RegistryUnavailable
 from db.registry.artifact_files import check_files
 
 #: Seconds after which a copy that nobody has used is removed, when another one is fetched.
@@ -37,7 +37,8 @@ class ArtifactCache:
 
         Where it is missing or damaged, `fetch` is called to write the files to an empty folder,
         and to make sure that they are the right ones; it raises what it likes. Raises
-        `RegistryError` if the folder of the cache cannot be written.
+        `RegistryUnavailable` if the folder of the cache cannot be written: the fault is this
+        machine's, and tells nothing of the files.
         """
         folder = self._root / location
         if _is_whole(folder, hashes):
@@ -74,7 +75,7 @@ class ArtifactCache:
             self._root.mkdir(mode=0o700, exist_ok=True)
             yield
         except OSError as error:
-            raise RegistryError(
+            raise RegistryUnavailable(
                 f"the models' cache {self._root} cannot be written ({error.strerror}); "
                 "set LABELSTREAM_HOME_DIR to a folder with room"
             ) from None

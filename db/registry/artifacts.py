@@ -19,7 +19,8 @@ class ArtifactStore(Protocol):
     """The files of all versions, each artifact a folder with a name that is never used again.
 
     Every method may be called by many threads and processes at once. `RegistryUnavailable`, a
-    `RegistryError`, is raised where a remote store cannot be reached or used.
+    `RegistryError`, is raised where a remote store cannot be reached or used, or this machine cannot
+    keep a copy of what it holds.
     """
 
     def publish(self, source: Path) -> tuple[str, dict[str, str]]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from db.errors import RegistryError
+from db.errors import RegistryError, RegistryUnavailable
 from db.registry.artifact_cache import UNUSED_SECONDS
 from db.registry.artifacts import ArtifactStore
 from tests.cluster import clean_environment
@@ -212,7 +212,7 @@ def test_a_cache_that_cannot_be_written_is_one_line(
     published: tuple[str, dict[str, str]], bucket: str, tmp_path: Path
 ) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(RegistryError, match="set LABELSTREAM_HOME_DIR to a folder") as raised:
+    with pytest.raises(RegistryUnavailable, match="set LABELSTREAM_HOME_DIR to a folder") as raised:
         artifacts_at(bucket, tmp_path / "file").verified(*published)
     assert "\n" not in str(raised.value)
 
@@ -233,7 +233,9 @@ def test_a_disk_without_room_for_a_copy_is_not_taken_for_a_fault_of_the_store(
 ) -> None:
     with (
         files_of_at_most(500),
-        pytest.raises(RegistryError, match=r"models' cache .* cannot be written \(File too large"),
+        pytest.raises(
+            RegistryUnavailable, match=r"models' cache .* cannot be written \(File too large"
+        ),
     ):
         artifacts.verified(*published)
     assert kept(home) == set()

@@ -240,7 +240,10 @@ def test_a_named_version_that_does_not_load_is_refused_and_others_are_not_taken(
 
 
 def test_a_database_that_is_away_is_no_fault_of_the_version(
-    store: Store, make: Callable[..., Serving], loads: Loads
+    store: Store,
+    make: Callable[..., Serving],
+    loads: Loads,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     serving = make()
     assert serving.number() == 1
@@ -248,6 +251,7 @@ def test_a_database_that_is_away_is_no_fault_of_the_version(
     promote(store, "emotion", 2, who="me", why=None)
     wait_until(lambda: serving.number() == 1 and loads.asked.count(2) > 1, 30, "it is tried again")
     assert refusals(store) == []
+    assert "model emotion:2 could not be loaded yet: the database is gone" in caplog.messages
     with pytest.raises(ServiceUnavailable):
         make().number()
 
