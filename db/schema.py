@@ -15,9 +15,12 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    Table,
     Text,
-    text,
     true,
+)
+from sqlalchemy import (
+    text as sql,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -45,6 +48,13 @@ class Base(DeclarativeBase):
         dict[str, Any]: Json,
         list[str]: Json,
     }
+
+
+def table_of(model: type[Base]) -> Table:
+    """Return the table itself: statements about it do not pass through the ORM."""
+    table = model.__table__
+    assert isinstance(table, Table)  # noqa: S101
+    return table
 
 
 class LedgerIdentity(Base):
@@ -103,8 +113,8 @@ class Job(Base):
             "uq_jobs_identity_running",
             "identity",
             unique=True,
-            postgresql_where=text("state = 'running'"),
-            sqlite_where=text("state = 'running'"),
+            postgresql_where=sql("state = 'running'"),
+            sqlite_where=sql("state = 'running'"),
         ),
         Index("ix_jobs_identity", "identity"),
         Index("ix_jobs_source_identity", "source_identity"),
@@ -157,8 +167,8 @@ class Chunk(Base):
             "ix_chunks_queue_sent_claimed",
             "queue",
             "sent_at",
-            postgresql_where=text("claimed_at IS NOT NULL"),
-            sqlite_where=text("claimed_at IS NOT NULL"),
+            postgresql_where=sql("claimed_at IS NOT NULL"),
+            sqlite_where=sql("claimed_at IS NOT NULL"),
         ),
     )
 
@@ -235,15 +245,15 @@ class LabeledText(Base):
             "external_id",
             "id_scope",
             "model",
-            postgresql_where=text("external_id IS NOT NULL"),
-            sqlite_where=text("external_id IS NOT NULL"),
+            postgresql_where=sql("external_id IS NOT NULL"),
+            sqlite_where=sql("external_id IS NOT NULL"),
         ),
         Index(
             "ix_labeled_texts_text_key",
             "text_hash",
             "model",
-            postgresql_where=text("external_id IS NULL"),
-            sqlite_where=text("external_id IS NULL"),
+            postgresql_where=sql("external_id IS NULL"),
+            sqlite_where=sql("external_id IS NULL"),
         ),
         Index("ix_labeled_texts_version_time", "model", "model_version", "labeled_at"),
         Index("ix_labeled_texts_job_label", "job_id", "label"),

@@ -183,6 +183,36 @@ class Store:
         self.engine.dispose()
 
 
+@contextmanager
+def driver_cursor(connection: Connection, statement: str) -> Iterator[Any]:
+    """Give a cursor of the driver itself, for `statement`, which SQLAlchemy has no words for.
+
+    What the driver raises leaves as SQLAlchemy raises it, and as bare of a row's values.
+    """
+    dialect = connection.dialect
+    driver: Any = dialect.dbapi
+    raw = connection.connection
+    cursor = raw.cursor()
+    try:
+        yield cursor
+    except driver.Error as error:
+        lost = dialect.is_disconnect(error, raw, cursor)
+        _first_line_only(error)
+        raised = DBAPIError.instance(
+            statement,
+            None,
+            error,
+            driver.Error,
+            hide_parameters=True,
+            connection_invalidated=lost,
+            dialect=dialect,
+        )
+        raise raised from None
+    finally:
+        with suppress(driver.Error):
+            cursor.close()
+
+
 def open_store(settings: Settings) -> Store:
     """Return the store that the settings name; nothing is connected yet."""
     try:
@@ -198,8 +228,13 @@ def _withhold_values(context: ExceptionContext) -> None:
     # PostgreSQL tells the failing row after the first line, and `hide_parameters` hides only what
     # SQLAlchemy itself adds.
     for error in (context.original_exception, context.sqlalchemy_exception):
-        if error is not None and error.args and isinstance(error.args[0], str):
-            error.args = (error.args[0].partition("\n")[0], *error.args[1:])
+        if error is not None:
+            _first_line_only(error)
+
+
+def _first_line_only(error: BaseException) -> None:
+    if error.args and isinstance(error.args[0], str):
+        error.args = (error.args[0].partition("\n")[0], *error.args[1:])
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:

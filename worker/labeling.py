@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import replace
@@ -12,10 +12,11 @@ from typing import TypeVar
 from db.defaults import TOKENISE_LIMIT_SECONDS, WRITE_LIMIT_SECONDS
 from db.errors import LabelstreamError, ServiceUnavailable, one_line
 from db.ledger.claiming import ChunkState, Claim, JobFacts, claim, fail_job, hand_back, look_at
-from db.ledger.closing import ChunkResult, LabeledRow, WorkerReject, close_chunk
+from db.ledger.closing import close_chunk
 from db.ledger.payload import ChunkRows, unpack
+from db.ledger.results import ChunkResult, LabeledRows, WorkerReject
 from db.registry.versions import Version
-from db.store import Store
+from db.store import Store, dump_json
 from db.text import escaped_raw, text_hash
 from worker.choosing import UNAVAILABLE, VersionChooser
 from worker.encoder import EncodedRows
@@ -27,6 +28,7 @@ from worker.predictions import predict
 from worker.tokenising import tokenise
 
 Result = TypeVar("Result")
+Value = TypeVar("Value")
 
 log = logging.getLogger(__name__)
 
@@ -209,40 +211,39 @@ def _result(
     rows: ChunkRows, encoded: EncodedRows, logits: ChunkLogits, version: Version, engine: str
 ) -> ChunkResult:
     """Put together what the model said and what the rows are."""
-    predictions = predict(
+    said = predict(
         logits.logits,
         labels=version.labels,
         temperature=version.temperature_on(engine),
         unsure_below=version.unsure_below,
         multi_label=version.multi_label,
     )
-    labeled = []
-    for index, (number, text) in enumerate(zip(rows.row_numbers, rows.texts, strict=True)):
-        if index in logits.rejected:
-            continue
-        prediction = predictions[index]
-        labeled.append(
-            LabeledRow(
-                row_number=number,
-                external_id=rows.external_ids[index],
-                text=text,
-                text_hash=text_hash(text),
-                truncated=bool(encoded.truncated[index]),
-                label=prediction.label,
-                confidence=prediction.confidence,
-                scores=prediction.scores,
-                labels=prediction.labels,
-                unsure=prediction.unsure,
-                extra=rows.extra[index] if rows.extra else None,
-            )
-        )
-    rejected = [
-        WorkerReject(rows.row_numbers[index], reason, escaped_raw(rows.texts[index]))
-        for index, reason in sorted(logits.rejected.items())
-    ]
+    taken = [index for index in range(len(rows)) if index not in logits.rejected]
+
+    def column(values: Sequence[Value]) -> Sequence[Value]:
+        # Nearly always no row is rejected.
+        return [values[index] for index in taken] if logits.rejected else values
+
+    extra = rows.extra or [None] * len(rows)
+    texts = column(rows.texts)
     return ChunkResult(
-        labeled=labeled,
-        rejected=rejected,
+        labeled=LabeledRows(
+            row_numbers=column(rows.row_numbers),
+            external_ids=column(rows.external_ids),
+            texts=texts,
+            text_hashes=[text_hash(text) for text in texts],
+            truncated=column(encoded.truncated.tolist()),
+            labels=column(said.labels),
+            confidences=column(said.confidences),
+            scores=column(said.scores),
+            every_label=column(said.every_label),
+            unsure=column(said.unsure),
+            extra=[None if kept is None else dump_json(kept) for kept in column(extra)],
+        ),
+        rejected=[
+            WorkerReject(rows.row_numbers[index], reason, escaped_raw(rows.texts[index]))
+            for index, reason in sorted(logits.rejected.items())
+        ],
         model=version.model,
         model_version=version.version,
         engine=engine,

@@ -1,25 +1,29 @@
 """Logits into labels, confidences and scores."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
+
+from db.store import dump_json
 
 #: Probability from which on a multi-label model's label holds.
 MULTI_LABEL_THRESHOLD = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Prediction:
-    """What a model says of one row."""
+class Predictions:
+    """What a model says of some rows, a list a column."""
 
-    label: str
-    confidence: float
-    scores: Mapping[str, float]
-    #: Every label that holds, for a multi-label model; None for the others.
-    labels: Sequence[str] | None
-    unsure: bool
+    labels: list[str]
+    confidences: list[float]
+    #: JSON objects: the score of each label, in the order of the model's labels.
+    scores: list[str]
+    #: JSON lists of every label that holds, for a multi-label model; None for the others.
+    every_label: list[str | None]
+    unsure: list[bool]
 
 
 def probabilities(
@@ -46,35 +50,41 @@ def predict(
     temperature: float = 1.0,
     unsure_below: float | None = None,
     multi_label: bool = False,
-) -> list[Prediction]:
-    """Return one prediction for each row of float32 [rows, labels].
+) -> Predictions:
+    """Return what float32 [rows, labels] say.
 
-    Rows with non-finite logits must have been sorted out: what is returned for one means nothing.
+    Rows with non-finite logits must be sorted out: what is returned for one means nothing.
     """
     if not len(logits):
-        return []
+        return Predictions([], [], [], [], [])
     with np.errstate(invalid="ignore"):
-        shares = probabilities(logits, temperature, multi_label=multi_label)
+        shares = probabilities(logits, temperature, multi_label=multi_label).round(6)
     # Two logits may differ where their shares are the same number.
-    best = logits.argmax(axis=1).tolist()
-    rounded = shares.round(6).tolist()
-    predictions = []
-    for row, index in zip(rounded, best, strict=True):
-        confidence = row[index]
-        holding = None
-        if multi_label:
-            holding = [
-                name
-                for name, share in zip(labels, row, strict=True)
-                if share >= MULTI_LABEL_THRESHOLD
-            ]
-        predictions.append(
-            Prediction(
-                label=labels[index],
-                confidence=confidence,
-                scores=dict(zip(labels, row, strict=True)),
-                labels=holding,
-                unsure=unsure_below is not None and confidence < unsure_below,
-            )
-        )
-    return predictions
+    best = logits.argmax(axis=1)
+    confidences = shares[np.arange(len(shares)), best]
+    unsure = confidences < (-np.inf if unsure_below is None else unsure_below)
+    template = _score_template(tuple(labels))
+    return Predictions(
+        labels=[labels[index] for index in best.tolist()],
+        confidences=confidences.tolist(),
+        scores=[template % tuple(row) for row in shares.tolist()],
+        every_label=_holding(shares, labels) if multi_label else [None] * len(shares),
+        unsure=unsure.tolist(),
+    )
+
+
+@cache
+def _score_template(labels: tuple[str, ...]) -> str:
+    """Return a JSON object of the labels with a place for each score.
+
+    A number is written as Python writes it, which is JSON unless it is not finite.
+    """
+    members = (dump_json(label).replace("%", "%%") + ":%r" for label in labels)
+    return "{" + ",".join(members) + "}"
+
+
+def _holding(shares: npt.NDArray[np.float64], labels: Sequence[str]) -> list[str | None]:
+    return [
+        dump_json([name for name, holds in zip(labels, row, strict=True) if holds])
+        for row in (shares >= MULTI_LABEL_THRESHOLD).tolist()
+    ]

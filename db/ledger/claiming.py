@@ -3,11 +3,11 @@
 import secrets
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, exists, select, update
+from sqlalchemy import ColumnElement, bindparam, exists, select, update
 
 from db.clock import db_now
 from db.defaults import LEASE_SECONDS
-from db.schema import Chunk, Job
+from db.schema import Chunk, Job, table_of
 from db.store import Store
 
 
@@ -42,23 +42,49 @@ class ChunkState:
     suspect: bool
 
 
+_JOBS = table_of(Job)
+_CHUNKS = table_of(Chunk)
+
+_LOOK = (
+    select(
+        _JOBS.c.id,
+        _JOBS.c.state.label("job_state"),
+        _JOBS.c.model_ref,
+        _JOBS.c.id_scope,
+        _JOBS.c.store_text,
+        _CHUNKS.c.state,
+        _CHUNKS.c.suspect,
+    )
+    .join_from(_JOBS, _CHUNKS, _CHUNKS.c.job_id == _JOBS.c.id)
+    .where(_JOBS.c.id == bindparam("of_job"), _CHUNKS.c.number == bindparam("of_number"))
+)
+
+_CLAIM = (
+    update(_CHUNKS)
+    .where(
+        _CHUNKS.c.job_id == bindparam("of_job"),
+        _CHUNKS.c.number == bindparam("of_number"),
+        _CHUNKS.c.state == "queued",
+        _CHUNKS.c.suspect == bindparam("alone"),
+        exists().where(_JOBS.c.id == bindparam("of_job"), _JOBS.c.state == "running"),
+    )
+    .values(
+        state="leased",
+        lease_token=bindparam("token"),
+        lease_until=db_now(LEASE_SECONDS),
+        claims=_CHUNKS.c.claims + 1,
+        claimed_at=db_now(),
+        claimed_alone=bindparam("alone"),
+        worker=bindparam("by_worker"),
+    )
+    .returning(_CHUNKS.c.payload)
+)
+
+
 def look_at(store: Store, job_id: int, number: int) -> ChunkState | None:
     """Return the job's facts and the chunk's state; None if there is no such chunk."""
-    query = (
-        select(
-            Job.id,
-            Job.state.label("job_state"),
-            Job.model_ref,
-            Job.id_scope,
-            Job.store_text,
-            Chunk.state,
-            Chunk.suspect,
-        )
-        .join(Chunk, Chunk.job_id == Job.id)
-        .where(Job.id == job_id, Chunk.number == number)
-    )
     with store.read() as connection:
-        row = connection.execute(query).first()
+        row = connection.execute(_LOOK, {"of_job": job_id, "of_number": number}).first()
     if row is None:
         return None
     facts = JobFacts(row.id, row.job_state, row.model_ref, row.id_scope, row.store_text)
@@ -76,24 +102,14 @@ def claim(
     token = secrets.token_hex(16)
     with store.write() as connection:
         payload = connection.scalar(
-            update(Chunk)
-            .where(
-                Chunk.job_id == job.id,
-                Chunk.number == number,
-                Chunk.state == "queued",
-                Chunk.suspect.is_(alone),
-                exists().where(Job.id == job.id, Job.state == "running"),
-            )
-            .values(
-                state="leased",
-                lease_token=token,
-                lease_until=db_now(LEASE_SECONDS),
-                claims=Chunk.claims + 1,
-                claimed_at=db_now(),
-                claimed_alone=alone,
-                worker=worker,
-            )
-            .returning(Chunk.payload)
+            _CLAIM,
+            {
+                "of_job": job.id,
+                "of_number": number,
+                "token": token,
+                "alone": alone,
+                "by_worker": worker,
+            },
         )
     return None if payload is None else Claim(job, number, token, payload, alone)
 

@@ -1,58 +1,49 @@
 """Closing a chunk: the fence first, then its rows, in one transaction."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Table, update
+from sqlalchemy import Connection, bindparam, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 
 from db.clock import db_now
+from db.failures import may_pass
 from db.ledger.claiming import Claim
 from db.ledger.ending import end_if_complete
-from db.schema import Chunk, LabeledText, Reject
-from db.store import Store, error_kind, may_pass
+from db.ledger.results import ChunkResult, LabeledRows, WorkerReject
+from db.ledger.writing import Shared, Writer, write_at_once, write_row_by_row
+from db.schema import Chunk, Reject, table_of
+from db.store import Store
 from db.text import escaped_raw
 
+_CHUNKS = table_of(Chunk)
+_REJECTS = table_of(Reject)
 
-@dataclass(frozen=True, slots=True)
-class LabeledRow:
-    """What a model said of one row, and the row."""
-
-    row_number: int
-    external_id: str | None
-    text: str | None
-    text_hash: str
-    truncated: bool
-    label: str
-    confidence: float
-    scores: Mapping[str, float]
-    labels: Sequence[str] | None
-    unsure: bool
-    extra: Mapping[str, Any] | None
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerReject:
-    """A row that the worker could not label; `raw` is escaped and at most 4 KB."""
-
-    row_number: int
-    reason: str
-    raw: str | None
-
-
-@dataclass(frozen=True)
-class ChunkResult:
-    """Everything that closing a chunk writes. All rows are of one version and one engine."""
-
-    labeled: Sequence[LabeledRow]
-    rejected: Sequence[WorkerReject]
-    model: str
-    model_version: int
-    engine: str
-    tokens: int
-    busy_seconds: float
+#: The fence. A lease that ran out but was not yet swept is still ours: the token alone decides.
+_CLOSE = (
+    update(_CHUNKS)
+    .where(
+        _CHUNKS.c.job_id == bindparam("of_job"),
+        _CHUNKS.c.number == bindparam("of_number"),
+        _CHUNKS.c.state == "leased",
+        _CHUNKS.c.lease_token == bindparam("of_token"),
+    )
+    .values(
+        state="done",
+        labeled=bindparam("labeled"),
+        rejected_worker=bindparam("rejected_worker"),
+        model_version=bindparam("model_version"),
+        engine=bindparam("engine"),
+        tokens=bindparam("tokens"),
+        busy_seconds=bindparam("busy_seconds"),
+        payload=None,
+        lease_until=None,
+        done_at=db_now(),
+    )
+    .returning(_CHUNKS.c.done_at)
+)
 
 
 def close_chunk(store: Store, held: Claim, result: ChunkResult) -> bool:
@@ -64,90 +55,70 @@ def close_chunk(store: Store, held: Claim, result: ChunkResult) -> bool:
     last chunk.
     """
     try:
-        closed = _close(store, held, result, _write_at_once)
+        closed = _close(store, held, result, write_at_once)
     except DBAPIError as error:
         if may_pass(error):
             raise
-        closed = _close(store, held, result, _write_row_by_row)
+        closed = _close(store, held, result, write_row_by_row)
     if closed:
         # Tried again by itself: were the closing tried again, its own fence would refuse it.
         store.retrying(lambda: end_if_complete(store, held.job.id))
     return closed
 
 
-Writer = Callable[[Connection, list[dict[str, Any]]], dict[int, str]]
-
-
 def _close(store: Store, held: Claim, result: ChunkResult, write: Writer) -> bool:
     with store.write() as connection:
-        # The fence: from here on nobody else can close this chunk.
-        if not _set_done(connection, held, result, failed=0):
+        # From here on nobody else can close this chunk.
+        closed_at = _set_done(connection, held, result)
+        if closed_at is None:
             return False
-        failures = write(connection, _labeled_values(held, result))
-        raw = {row.row_number: row.text for row in result.labeled}
-        rejects = [*result.rejected]
-        rejects += [
-            WorkerReject(number, f"not storable: {kind}", escaped_raw(raw[number] or ""))
-            for number, kind in failures.items()
-        ]
+        failures = write(connection, Shared(held, result, closed_at), result.labeled)
+        rejects = [*result.rejected, *_not_storable(result.labeled, failures)]
         if rejects:
-            connection.execute(_upsert(connection, Reject.__table__), _reject_values(held, rejects))
+            connection.execute(_upsert_rejects(connection), _reject_values(held, rejects))
         if failures:
-            _set_done(connection, held, result, failed=len(failures))
+            _count_failures(connection, held, len(failures))
     return True
 
 
-def _set_done(connection: Connection, held: Claim, result: ChunkResult, failed: int) -> bool:
-    # The token stays, so that the counts can be set again in this transaction; a lease that ran
-    # out but was not yet swept is still ours: the token alone decides.
-    state = "done" if failed else "leased"
-    return bool(
-        connection.execute(
-            update(Chunk)
-            .where(
-                Chunk.job_id == held.job.id,
-                Chunk.number == held.number,
-                Chunk.state == state,
-                Chunk.lease_token == held.token,
-            )
-            .values(
-                state="done",
-                labeled=len(result.labeled) - failed,
-                rejected_worker=len(result.rejected) + failed,
-                model_version=result.model_version,
-                engine=result.engine,
-                tokens=result.tokens,
-                busy_seconds=result.busy_seconds,
-                payload=None,
-                lease_until=None,
-                done_at=db_now(),
-            )
-        ).rowcount
+def _set_done(connection: Connection, held: Claim, result: ChunkResult) -> datetime | None:
+    """Close the chunk; return when, by the database's clock, or None if it is not ours."""
+    closed_at: datetime | None = connection.scalar(
+        _CLOSE,
+        {
+            "of_job": held.job.id,
+            "of_number": held.number,
+            "of_token": held.token,
+            "labeled": len(result.labeled),
+            "rejected_worker": len(result.rejected),
+            "model_version": result.model_version,
+            "engine": result.engine,
+            "tokens": result.tokens,
+            "busy_seconds": result.busy_seconds,
+        },
+    )
+    return closed_at
+
+
+def _count_failures(connection: Connection, held: Claim, failed: int) -> None:
+    """Count rows that were thought to be labelled as rejects, in the transaction of the closing."""
+    connection.execute(
+        update(_CHUNKS)
+        .where(_CHUNKS.c.job_id == held.job.id, _CHUNKS.c.number == held.number)
+        .values(
+            labeled=_CHUNKS.c.labeled - failed,
+            rejected_worker=_CHUNKS.c.rejected_worker + failed,
+        )
     )
 
 
-def _labeled_values(held: Claim, result: ChunkResult) -> list[dict[str, Any]]:
-    keep_text = held.job.store_text
+def _not_storable(labeled: LabeledRows, failures: dict[int, str]) -> list[WorkerReject]:
+    if not failures:
+        return []
+    raw = dict(zip(labeled.row_numbers, labeled.texts, strict=True))
     return [
-        {
-            "job_id": held.job.id,
-            "row_number": row.row_number,
-            "external_id": row.external_id,
-            "id_scope": held.job.id_scope,
-            "text_hash": row.text_hash,
-            "text": row.text if keep_text else None,
-            "truncated": row.truncated,
-            "label": row.label,
-            "confidence": row.confidence,
-            "scores": dict(row.scores),
-            "labels": None if row.labels is None else list(row.labels),
-            "unsure": row.unsure,
-            "model": result.model,
-            "model_version": result.model_version,
-            "engine": result.engine,
-            "extra": row.extra,
-        }
-        for row in result.labeled
+        WorkerReject(number, f"not storable: {kind}", escaped_raw(raw[number]))
+        for number, kind in failures.items()
     ]
 
 
@@ -166,41 +137,15 @@ def _reject_values(held: Claim, rejects: Sequence[WorkerReject]) -> list[dict[st
     ]
 
 
-def _write_at_once(connection: Connection, values: list[dict[str, Any]]) -> dict[int, str]:
-    if values:
-        connection.execute(_upsert_labeled(connection), values)
-    return {}
-
-
-def _write_row_by_row(connection: Connection, values: list[dict[str, Any]]) -> dict[int, str]:
-    """Write each row in a savepoint of its own; return the kind of error by row number."""
-    statement = _upsert_labeled(connection)
-    failures: dict[int, str] = {}
-    for row in values:
-        try:
-            with connection.begin_nested():
-                connection.execute(statement, row)
-        except DBAPIError as error:
-            if may_pass(error):
-                raise
-            failures[row["row_number"]] = error_kind(error)
-    return failures
-
-
-def _upsert_labeled(connection: Connection) -> Any:
-    return _upsert(connection, LabeledText.__table__, labeled_at=db_now())
-
-
-def _upsert(connection: Connection, table: Any, **fixed: Any) -> Any:
-    assert isinstance(table, Table)  # noqa: S101
+def _upsert_rejects(connection: Connection) -> Any:
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    statement = dialect.insert(table).values(**fixed)
-    keys = [column.name for column in table.primary_key]
+    statement = dialect.insert(_REJECTS)
+    keys = [column.name for column in _REJECTS.primary_key]
     return statement.on_conflict_do_update(
         index_elements=keys,
         set_={
             column.name: statement.excluded[column.name]
-            for column in table.columns
+            for column in _REJECTS.columns
             if column.name not in keys
         },
     )

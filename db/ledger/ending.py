@@ -2,14 +2,26 @@
 
 from typing import Any
 
-from sqlalchemy import Connection, Row, exists, func, select, update
+from sqlalchemy import Connection, Row, bindparam, exists, func, select, update
 
 from db.clock import db_now
-from db.schema import Chunk, Job
+from db.schema import Chunk, Job, table_of
 from db.store import Store
 
 #: The states of a chunk whose rows are still on their way.
 OPEN_STATES = ("queued", "leased")
+
+
+_JOBS = table_of(Job)
+
+_STATE = select(_JOBS.c.state, _JOBS.c.source_exhausted).where(_JOBS.c.id == bindparam("of_job"))
+
+_LOCKED = (
+    select(_JOBS.c.state, _JOBS.c.source_exhausted, _JOBS.c.source_error, _JOBS.c.options)
+    .where(_JOBS.c.id == bindparam("of_job"))
+    # FOR NO KEY UPDATE: plain FOR UPDATE deadlocks with the foreign keys' share locks.
+    .with_for_update(key_share=True)
+)
 
 
 def end_if_complete(store: Store, job_id: int) -> str:
@@ -19,13 +31,14 @@ def end_if_complete(store: Store, job_id: int) -> str:
     own, the job is locked first and the chunks are looked at in a statement begun after that, so
     that of two last closings at least one sees the other.
     """
+    # No lock for what is nearly always so: whoever exhausts the source later looks for itself,
+    # after its own commit, and sees what was committed before this.
+    with store.read() as connection:
+        state, exhausted = connection.execute(_STATE, {"of_job": job_id}).one()
+    if state != "running" or not exhausted:
+        return str(state)
     with store.write() as connection:
-        job = connection.execute(
-            # FOR NO KEY UPDATE: plain FOR UPDATE deadlocks with the foreign keys' share locks.
-            select(Job.state, Job.source_exhausted, Job.source_error, Job.options)
-            .where(Job.id == job_id)
-            .with_for_update(key_share=True)
-        ).one()
+        job = connection.execute(_LOCKED, {"of_job": job_id}).one()
         if job.state != "running" or not job.source_exhausted:
             return str(job.state)
         if connection.scalar(
@@ -57,7 +70,9 @@ def reject_limit(max_rejects: str | None, rows: int) -> float | None:
     return int(max_rejects)
 
 
-def _too_many_rejects(connection: Connection, job_id: int, job: Row[Any]) -> str | None:
+def _too_many_rejects(
+    connection: Connection, job_id: int, job: Row[Any, Any, Any, Any]
+) -> str | None:
     max_rejects = job.options.get("max_rejects")
     if max_rejects is None:
         return None

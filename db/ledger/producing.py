@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Update, func, insert, select, update
+from sqlalchemy import Connection, Executable, Update, bindparam, func, insert, select, update
 
 from db.clock import db_now
 from db.defaults import LEASE_SECONDS
@@ -15,7 +15,7 @@ from db.ledger.ending import OPEN_STATES
 from db.ledger.entries import Entered, Entry, EntryRow, forget, forget_before, note_new
 from db.ledger.jobs import Production
 from db.ledger.payload import ChunkRows, pack
-from db.schema import Chunk, Job, Reject
+from db.schema import Chunk, Job, Reject, table_of
 from db.store import Store
 
 Result = TypeVar("Result")
@@ -33,6 +33,39 @@ class NewReject:
     line: int | None
     reason: str
     raw: str | None
+
+
+_JOBS = table_of(Job)
+_CHUNKS = table_of(Chunk)
+
+#: The fence of a producer: no row, if the job is no longer its own.
+_RENEW = (
+    update(_JOBS)
+    .where(
+        _JOBS.c.id == bindparam("of_job"),
+        _JOBS.c.producer_token == bindparam("of_token"),
+        _JOBS.c.state == "running",
+    )
+    .values(producer_lease_until=db_now(LEASE_SECONDS))
+    .returning(_JOBS.c.next_chunk)
+)
+_ADVANCE = _RENEW.values(
+    position=bindparam("new_position", type_=_JOBS.c.position.type),
+    next_chunk=_JOBS.c.next_chunk + 1,
+)
+_SENT = (
+    update(_CHUNKS)
+    .where(_CHUNKS.c.job_id == bindparam("of_job"), _CHUNKS.c.number == bindparam("of_number"))
+    .values(sent_at=db_now())
+)
+_NEW_CHUNK = insert(_CHUNKS).values(
+    {column: bindparam(column) for column in ("job_id", "number", "row_count", "rejected_parsed")}
+    | {column: bindparam(column) for column in ("state", "queue", "payload")}
+)
+#: By what is due with it: nothing, its message was sent, it is done.
+_CHUNK_TO_SEND = _NEW_CHUNK
+_CHUNK_SENT = _NEW_CHUNK.values(sent_at=db_now())
+_CHUNK_DONE = _NEW_CHUNK.values(done_at=db_now())
 
 
 class JobLost(JobFailed):
@@ -128,11 +161,7 @@ class JobWriter:
 
     def mark_sent(self, number: int) -> None:
         """Record that the message of a chunk was sent; needs no fence, for it only delays."""
-        self._write(
-            update(Chunk)
-            .where(Chunk.job_id == self.job, Chunk.number == number)
-            .values(sent_at=db_now())
-        )
+        self._write(_SENT, {"of_job": self.job, "of_number": number})
 
     def renew(self) -> None:
         """Hold the job for another lease."""
@@ -183,19 +212,19 @@ class JobWriter:
         *,
         sent: bool = False,
     ) -> int:
-        number = self._step(connection, position=dict(position), next_chunk=Job.next_chunk + 1) - 1
+        number = self._step(connection, _ADVANCE, new_position=dict(position)) - 1
+        statement = _CHUNK_SENT if sent else _CHUNK_TO_SEND
         connection.execute(
-            insert(Chunk).values(
-                job_id=self.job,
-                number=number,
-                row_count=labelable + len(rejects),
-                rejected_parsed=len(rejects),
-                state="queued" if payload else "done",
-                queue=self._queue,
-                payload=payload,
-                sent_at=db_now() if sent else None,
-                done_at=None if payload else db_now(),
-            )
+            statement if payload else _CHUNK_DONE,
+            {
+                "job_id": self.job,
+                "number": number,
+                "row_count": labelable + len(rejects),
+                "rejected_parsed": len(rejects),
+                "state": "queued" if payload else "done",
+                "queue": self._queue,
+                "payload": payload,
+            },
         )
         if rejects:
             values = [{"job_id": self.job, **asdict(reject)} for reject in rejects]
@@ -226,7 +255,7 @@ class JobWriter:
                 if tries > 1 and self._has_ended(connection):
                     # The commit came through before the connection broke, and it was the last.
                     return
-                self._step(connection, **values)
+                self._step(connection, _RENEW.values(**values))
 
         self._retrying(step)
 
@@ -242,24 +271,22 @@ class JobWriter:
         state = connection.scalar(select(Job.state).where(Job.id == self.job))
         return state in ("done", "failed")
 
-    def _write(self, statement: Update) -> None:
+    def _write(self, statement: Update, parameters: dict[str, Any]) -> None:
         def write() -> None:
             with self._store.write() as connection:
-                connection.execute(statement)
+                connection.execute(statement, parameters)
 
         self._retrying(write)
 
     def _retrying(self, transaction: Callable[[], Result]) -> Result:
         return self._store.retrying(transaction, on_trouble=self._on_trouble, give_up=self._give_up)
 
-    def _step(self, connection: Connection, **values: Any) -> int:
-        """Renew the lease and set `values` if the token still holds; return `next_chunk`."""
-        next_chunk = connection.scalar(
-            update(Job)
-            .where(Job.id == self.job, Job.producer_token == self._token, Job.state == "running")
-            .values(producer_lease_until=db_now(LEASE_SECONDS), **values)
-            .returning(Job.next_chunk)
-        )
+    def _step(
+        self, connection: Connection, statement: Executable = _RENEW, **parameters: Any
+    ) -> int:
+        """Renew the lease by `statement` if the token still holds; return `next_chunk`."""
+        fenced = {"of_job": self.job, "of_token": self._token, **parameters}
+        next_chunk = connection.scalar(statement, fenced)
         if next_chunk is None:
             query = select(Job.state, Job.producer_token).where(Job.id == self.job)
             job = connection.execute(query).one()

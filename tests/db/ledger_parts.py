@@ -6,10 +6,10 @@ from typing import Any
 from sqlalchemy import text
 
 from db.ledger.claiming import Claim, JobFacts, claim, look_at
-from db.ledger.closing import ChunkResult, LabeledRow, WorkerReject
 from db.ledger.jobs import create_job
 from db.ledger.payload import ChunkRows, unpack
 from db.ledger.producing import JobWriter, NewReject
+from db.ledger.results import ChunkResult, LabeledRows, WorkerReject
 from db.store import Store
 from db.text import text_hash
 from tests.producer.made_jobs import new_job
@@ -57,27 +57,24 @@ def result_of(
 ) -> ChunkResult:
     """Return what a worker makes of a chunk: `label` for each row, but those in `rejected`."""
     rows = unpack(taken.payload)
-    labeled = [
-        LabeledRow(
-            row_number=number,
-            external_id=external_id,
-            text=row_text,
-            text_hash=text_hash(row_text),
-            truncated=False,
-            label=label,
-            confidence=0.75,
-            scores={label: 0.75},
-            labels=None,
-            unsure=False,
-            extra=None,
-        )
-        for number, row_text, external_id in zip(
-            rows.row_numbers, rows.texts, rows.external_ids, strict=True
-        )
-        if number not in rejected
-    ]
+    kept = [place for place, number in enumerate(rows.row_numbers) if number not in rejected]
+    texts = [rows.texts[place] for place in kept]
+    count = len(kept)
+    labeled = LabeledRows(
+        row_numbers=[rows.row_numbers[place] for place in kept],
+        external_ids=[rows.external_ids[place] for place in kept],
+        texts=texts,
+        text_hashes=[text_hash(each) for each in texts],
+        truncated=[False] * count,
+        labels=[label] * count,
+        confidences=[0.75] * count,
+        scores=[f'{{"{label}":0.75}}'] * count,
+        every_label=[None] * count,
+        unsure=[False] * count,
+        extra=[None] * count,
+    )
     rejects = [WorkerReject(number, "logits not finite", "raw") for number in rejected]
-    return ChunkResult(labeled, rejects, "emotion", version, "constant", 100, 0.5)
+    return ChunkResult("emotion", version, "constant", labeled, rejects, 100, 0.5)
 
 
 def value(store: Store, query: str, **parameters: Any) -> Any:

@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from db.ledger.claiming import claim, look_at
-from db.ledger.closing import ChunkResult, LabeledRow, WorkerReject, close_chunk
+from db.ledger.closing import close_chunk
 from db.ledger.ending import end_if_complete
 from db.ledger.jobs import NewJob, create_job
 from db.ledger.payload import ChunkRows
 from db.ledger.producing import JobWriter, NewReject
-from db.store import Store
+from db.ledger.results import ChunkResult, LabeledRows, WorkerReject
+from db.store import Store, dump_json
 from db.text import text_hash
 
 SCORES = {"joy": 0.75, "anger": 0.25}
@@ -98,34 +99,26 @@ class MadeJob:
         rows = unpack(held.payload)
         refused = {number for number, _ in rejected}
         extras = rows.extra or [None] * len(rows)
-        labeled = [
-            LabeledRow(
-                number,
-                external_id,
-                text,
-                text_hash(text),
-                number in truncated,
-                labels[place] if place < len(labels) else "joy",
-                0.75,
-                SCORES,
-                None,
-                False,
-                extra,
-            )
-            for place, (number, text, external_id, extra) in enumerate(
-                zip(rows.row_numbers, rows.texts, rows.external_ids, extras, strict=True)
-            )
-            if number not in refused
-        ]
-        result = ChunkResult(
-            labeled,
-            [WorkerReject(number, reason, "raw") for number, reason in rejected],
-            "emotion",
-            version,
-            "constant",
-            100,
-            0.5,
+        kept = [place for place, number in enumerate(rows.row_numbers) if number not in refused]
+        numbers = [rows.row_numbers[place] for place in kept]
+        texts = [rows.texts[place] for place in kept]
+        extra = [extras[place] for place in kept]
+        count = len(kept)
+        labeled = LabeledRows(
+            row_numbers=numbers,
+            external_ids=[rows.external_ids[place] for place in kept],
+            texts=texts,
+            text_hashes=[text_hash(text) for text in texts],
+            truncated=[number in truncated for number in numbers],
+            labels=[labels[place] if place < len(labels) else "joy" for place in kept],
+            confidences=[0.75] * count,
+            scores=[dump_json(SCORES)] * count,
+            every_label=[None] * count,
+            unsure=[False] * count,
+            extra=[None if each is None else dump_json(each) for each in extra],
         )
+        rejects = [WorkerReject(number, reason, "raw") for number, reason in rejected]
+        result = ChunkResult("emotion", version, "constant", labeled, rejects, 100, 0.5)
         assert close_chunk(self._store, held, result)
 
     def finish(self, error: str | None = None) -> str:

@@ -18,37 +18,49 @@ def f32(rows: list[list[float]]) -> npt.NDArray[np.float32]:
 
 
 def test_scores_are_the_softmax_of_the_logits() -> None:
-    (one,) = predict(f32([[math.log(1), math.log(3), math.log(6)]]), labels=("a", "b", "c"))
-    assert one.label == "c"
-    assert one.confidence == pytest.approx(0.6, abs=1e-6)
-    assert one.scores == pytest.approx({"a": 0.1, "b": 0.3, "c": 0.6}, abs=1e-6)
-    assert one.labels is None
-    assert one.unsure is False
+    said = predict(f32([[math.log(1), math.log(3), math.log(6)]]), labels=("a", "b", "c"))
+    assert said.labels == ["c"]
+    assert said.confidences == [pytest.approx(0.6, abs=1e-6)]
+    (scores,) = map(json.loads, said.scores)
+    assert scores == pytest.approx({"a": 0.1, "b": 0.3, "c": 0.6}, abs=1e-6)
+    assert list(scores) == ["a", "b", "c"]
+    assert said.every_label == [None]
+    assert said.unsure == [False]
+
+
+def test_scores_are_json_whatever_a_label_is_called_and_however_small_a_share_is() -> None:
+    labels = ('say "%s"', "100 % \\ sure", "naïve\n", "{0}")
+    said = predict(f32([[0.0, 11.5, 30.0, -90.0]]), labels=labels)
+    (scores,) = map(json.loads, said.scores)
+    assert tuple(scores) == labels
+    assert list(scores.values()) == [0.0, 0.0, 1.0, 0.0]
+    (faint,) = map(json.loads, predict(f32([[0.0, 13.0]]), labels=("a", "b")).scores)
+    assert faint == {"a": 2e-06, "b": 0.999998}
 
 
 def test_a_temperature_flattens_and_never_changes_the_label() -> None:
     logits = f32([[math.log(1), math.log(9)]])
-    (warm,) = predict(logits, labels=("a", "b"), temperature=2.0)
-    assert warm.label == "b"
-    assert warm.confidence == pytest.approx(0.75, abs=1e-6)
+    warm = predict(logits, labels=("a", "b"), temperature=2.0)
+    assert warm.labels == ["b"]
+    assert warm.confidences == [pytest.approx(0.75, abs=1e-6)]
 
 
 def test_unsure_is_what_lies_below_the_threshold() -> None:
     logits = f32([[math.log(1), math.log(3)], [0.0, 5.0]])
     said = predict(logits, labels=("a", "b"), unsure_below=0.8)
-    assert [one.unsure for one in said] == [True, False]
+    assert said.unsure == [True, False]
     exactly = predict(f32([[0.0, 0.0]]), labels=("a", "b"), unsure_below=0.5)
-    assert exactly[0].unsure is False
+    assert exactly.unsure == [False]
 
 
 def test_each_label_of_a_multi_label_model_stands_for_itself() -> None:
     logits = f32([[0.0, math.log(3), -math.log(3)], [-5.0, -4.0, -6.0]])
-    two, none = predict(logits, labels=("a", "b", "c"), multi_label=True)
-    assert two.scores == pytest.approx({"a": 0.5, "b": 0.75, "c": 0.25}, abs=1e-6)
-    assert two.labels == ["a", "b"]
-    assert two.label == "b"
-    assert two.confidence == pytest.approx(0.75, abs=1e-6)
-    assert (none.label, none.labels) == ("b", [])
+    said = predict(logits, labels=("a", "b", "c"), multi_label=True)
+    first = json.loads(said.scores[0])
+    assert first == pytest.approx({"a": 0.5, "b": 0.75, "c": 0.25}, abs=1e-6)
+    assert said.every_label == ['["a","b"]', "[]"]
+    assert said.labels == ["b", "b"]
+    assert said.confidences[0] == pytest.approx(0.75, abs=1e-6)
 
 
 @pytest.mark.parametrize("multi_label", [False, True])
@@ -72,19 +84,22 @@ def test_shares_add_up_to_one_and_the_largest_logit_wins(
 ) -> None:
     shares = probabilities(f32(rows), temperature)
     assert shares.sum(axis=1) == pytest.approx(1.0)
-    for row, one in zip(rows, predict(f32(rows), labels="abcd", temperature=temperature),
-                        strict=True):  # fmt: skip
-        assert row["abcd".index(one.label)] == max(row)
-        assert one.confidence == max(one.scores.values())
-        json.dumps(dict(one.scores), allow_nan=False)
+    said = predict(f32(rows), labels="abcd", temperature=temperature)
+    for row, label, confidence, scores in zip(
+        rows, said.labels, said.confidences, said.scores, strict=True
+    ):
+        assert row["abcd".index(label)] == max(row)
+        assert confidence == max(json.loads(scores).values())
 
 
 def test_no_rows_are_no_predictions() -> None:
-    assert predict(np.zeros((0, 3), np.float32), labels="abc") == []
+    said = predict(np.zeros((0, 3), np.float32), labels="abc")
+    assert (said.labels, said.confidences, said.scores) == ([], [], [])
+    assert (said.every_label, said.unsure) == ([], [])
 
 
 def test_rows_that_are_rejected_anyway_do_no_harm_to_the_others() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         said = predict(f32([[np.nan, 1.0], [0.0, 5.0], [np.inf, np.inf]]), labels=("a", "b"))
-    assert said[1].label == "b"
+    assert said.labels[1] == "b"

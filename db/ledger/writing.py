@@ -1,0 +1,170 @@
+"""Labelled rows into `labeled_texts`: a chunk at once, by whatever is fastest on each database.
+
+On SQLite a statement of many rows: the driver lets go of the interpreter's lock once a statement, and
+of many short ones each would wait for the lock anew, with the database locked. On PostgreSQL COPY
+into a temporary table, and one upsert from there.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from itertools import chain
+from typing import Any
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+from db.failures import error_kind, may_pass
+from db.ledger.claiming import Claim
+from db.ledger.results import ChunkResult, LabeledRows
+from db.schema import LabeledText, table_of
+from db.store import driver_cursor
+
+#: The columns that all rows of a chunk have in common, and those in which they differ.
+_SHARED = ("job_id", "id_scope", "model", "model_version", "engine", "labeled_at")
+_OWN = (
+    *("row_number", "external_id", "text_hash", "text", "truncated", "label"),
+    *("confidence", "scores", "labels", "unsure", "extra"),
+)
+_COLUMNS = ", ".join(_SHARED + _OWN)
+
+_KEY = tuple(column.name for column in table_of(LabeledText).primary_key)
+_UPSERT = f"ON CONFLICT ({', '.join(_KEY)}) DO UPDATE SET " + ", ".join(
+    f"{name} = excluded.{name}" for name in _SHARED + _OWN if name not in _KEY
+)
+
+#: Rows of a statement on SQLite. Each size is prepared once a connection, so there are few.
+_BLOCKS = (256, 64, 16, 4, 1)
+
+_STAGING = "labeled_staging"
+_TYPES = {
+    **dict.fromkeys(("external_id", "text_hash", "text", "label"), "text"),
+    **dict.fromkeys(("truncated", "unsure"), "boolean"),
+    **dict.fromkeys(("scores", "labels", "extra"), "jsonb"),
+    "row_number": "bigint",
+    "confidence": "double precision",
+}
+_SHARED_TYPES = ("bigint", "text", "text", "integer", "text", "timestamptz")
+_SHARED_VALUES = ", ".join(f"%s::{kind}" for kind in _SHARED_TYPES)
+#: Once a transaction: a pool of the server's side may give each one another session.
+_MAKE_STAGING = (
+    f"CREATE TEMPORARY TABLE IF NOT EXISTS {_STAGING} ("
+    + ", ".join(f"{name} {_TYPES[name]}" for name in _OWN)
+    + ") ON COMMIT DELETE ROWS"
+)
+_COPY = f"COPY {_STAGING} ({', '.join(_OWN)}) FROM STDIN"
+_FROM_STAGING = (
+    f"INSERT INTO labeled_texts ({_COLUMNS}) "  # noqa: S608  (names of this file)
+    f"SELECT {_SHARED_VALUES}, {', '.join(_OWN)} FROM {_STAGING} {_UPSERT}"
+)
+_ONE_ROW = (
+    f"INSERT INTO labeled_texts ({_COLUMNS}) "  # noqa: S608  (names of this file)
+    f"VALUES ({_SHARED_VALUES}, {', '.join(f'%s::{_TYPES[name]}' for name in _OWN)}) {_UPSERT}"
+)
+
+#: A row's own values, in the order of `_OWN`.
+_Row = tuple[Any, ...]
+
+#: Writes rows; returns the kind of error of each that cannot be stored, by its row number.
+Writer = Callable[[Connection, "Shared", LabeledRows], dict[int, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all rows of a chunk have in common."""
+
+    held: Claim
+    result: ChunkResult
+    labeled_at: datetime
+
+    def values(self, dialect: str) -> tuple[Any, ...]:
+        """Return it as the driver takes it, in the order of the columns."""
+        at: object = self.labeled_at
+        if dialect == "sqlite":
+            at = self.labeled_at.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
+        job, result = self.held.job, self.result
+        return (job.id, job.id_scope, result.model, result.model_version, result.engine, at)
+
+
+def write_at_once(connection: Connection, shared: Shared, labeled: LabeledRows) -> dict[int, str]:
+    """Write all rows; raises `DBAPIError` if any cannot be written."""
+    rows = _rows(shared, labeled)
+    if rows:
+        dialect = connection.dialect.name
+        write = _copy if dialect == "postgresql" else _write_blocks
+        write(connection, shared.values(dialect), rows)
+    return {}
+
+
+def write_row_by_row(
+    connection: Connection, shared: Shared, labeled: LabeledRows
+) -> dict[int, str]:
+    """Write each row in a savepoint of its own; return the kind of error by row number."""
+    dialect = connection.dialect.name
+    statement = _ONE_ROW if dialect == "postgresql" else _block(1)
+    common = shared.values(dialect)
+    failures: dict[int, str] = {}
+    for number, row in zip(labeled.row_numbers, _rows(shared, labeled), strict=True):
+        try:
+            with connection.begin_nested():
+                connection.exec_driver_sql(statement, common + row)
+        except DBAPIError as error:
+            if may_pass(error):
+                raise
+            failures[number] = error_kind(error)
+    return failures
+
+
+def _rows(shared: Shared, labeled: LabeledRows) -> list[_Row]:
+    texts: Sequence[str | None] = labeled.texts
+    if not shared.held.job.store_text:
+        texts = [None] * len(labeled)
+    return list(
+        zip(
+            labeled.row_numbers,
+            labeled.external_ids,
+            labeled.text_hashes,
+            texts,
+            labeled.truncated,
+            labeled.labels,
+            labeled.confidences,
+            labeled.scores,
+            labeled.every_label,
+            labeled.unsure,
+            labeled.extra,
+            strict=True,
+        )
+    )
+
+
+def _write_blocks(connection: Connection, common: tuple[Any, ...], rows: list[_Row]) -> None:
+    for part in _divided(rows):
+        connection.exec_driver_sql(_block(len(part)), (*common, *chain.from_iterable(part)))
+
+
+def _divided(rows: list[_Row]) -> Iterator[list[_Row]]:
+    start = 0
+    for size in _BLOCKS:
+        while len(rows) - start >= size:
+            yield rows[start : start + size]
+            start += size
+
+
+@cache
+def _block(rows: int) -> str:
+    """Return the statement for so many rows: the common values first, then each row's own."""
+    common = ", ".join(f"?{place}" for place in range(1, len(_SHARED) + 1))
+    places = iter(range(len(_SHARED) + 1, len(_SHARED) + rows * len(_OWN) + 1))
+    values = ", ".join(
+        f"({common}, {', '.join(f'?{next(places)}' for _ in _OWN)})" for _ in range(rows)
+    )
+    return f"INSERT INTO labeled_texts ({_COLUMNS}) VALUES {values} {_UPSERT}"  # noqa: S608
+
+
+def _copy(connection: Connection, common: tuple[Any, ...], rows: list[_Row]) -> None:
+    connection.exec_driver_sql(_MAKE_STAGING)
+    with driver_cursor(connection, _COPY) as cursor, cursor.copy(_COPY) as copy:
+        for row in rows:
+            copy.write_row(row)
+    connection.exec_driver_sql(_FROM_STAGING, common)
