@@ -19,6 +19,7 @@ from db.store import open_store
 from worker.builds import Unbuildable, build_key
 from worker.embedded.locks import FileLock
 from worker.int8.building import build_from_probes
+from worker.with_parent import WithParent, leave_with_parent
 
 #: Whoever builds holds it, in the home folder.
 LOCK_FILE = "build.lock"
@@ -33,8 +34,9 @@ app = typer.Typer(add_completion=False, help=__doc__)
 
 
 @app.command()
-def build(model: str) -> None:
+def build(model: str, with_parent: WithParent = False) -> None:
     """Make a build of MODEL:VERSION for this machine's processor, unless there is one."""
+    leave_with_parent(with_parent)
     # What serves meanwhile, or is waited for, comes first.
     os.nice(_NICE)
     settings = get_settings()

@@ -20,6 +20,7 @@ from db.settings import get_settings
 from db.store import Store, open_store
 from worker.base_checks import check_base
 from worker.bases import resolve_base
+from worker.with_parent import WithParent, leave_with_parent
 
 #: What a plain `transformers.pipeline` needs beside tokenizer.json, where the base has it.
 TOKENIZER_FILES = (
@@ -51,8 +52,9 @@ app = typer.Typer(add_completion=False, help=__doc__)
 
 
 @app.command()
-def merge(model: str) -> None:
+def merge(model: str, with_parent: WithParent = False) -> None:
     """Merge MODEL:VERSION and record the result."""
+    leave_with_parent(with_parent)
     settings = get_settings()
     store = open_store(settings)
     try:
