@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from worker.computing import Computed
 from worker.encoder import EncodedRows
 from worker.loaded_versions import VersionKey
 from worker.repeats import Plan
@@ -34,6 +35,8 @@ class Submission:
     """Rows of one chunk until all of them have logits."""
 
     key: VersionKey
+    #: The place of its first row, and where it waits: see `WaitingRows`.
+    first: int
     rows: EncodedRows
     #: What tells the rows apart; none on an engine that computes every row.
     row_keys: list[bytes]
@@ -52,6 +55,28 @@ class Submission:
         self.remaining = len(self.plan.todo)
         self.repeated = len(self.plan.copies)
         self.remembered = len(self.plan.remembered)
+
+    @property
+    def places(self) -> tuple[int, int]:
+        """The places of its rows: from the first up to the one after the last."""
+        return self.first, self.first + len(self.rows)
+
+    def take(
+        self,
+        indices: npt.NDArray[np.int64],
+        computed: Computed,
+        planned: Plan,
+        start: int,
+        stop: int,
+    ) -> None:
+        """Take over what came of the rows from `start` up to `stop` of a micro-batch."""
+        self.logits[indices] = computed.logits[start:stop]
+        for place, reason in computed.rejected.items():
+            if start <= place < stop:
+                self.rejected[int(indices[place - start])] = reason
+        self.repeated += sum(start <= place < stop for place in planned.copies)
+        self.remembered += sum(start <= place < stop for place in planned.remembered)
+        self.remaining -= len(indices)
 
     def finish(self) -> None:
         """Give its result to whoever waits, unless they gave up."""

@@ -1,22 +1,19 @@
 """One micro-batch through an engine; one that fails is halved until the guilty row stands alone."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from worker.encoder import EncodedRows
 from worker.engines.protocol import Engine, EngineOutOfMemory, Ids, Logits
 
 log = logging.getLogger(__name__)
 
 #: Tries of a row that stands alone, after which it is the row's fault.
 TRIES_ALONE = 2
-
-#: The ids of one row, int32 [length].
-RowIds = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -31,7 +28,7 @@ class Computed:
 
 def compute(
     engine: Engine,
-    rows: Sequence[RowIds],
+    rows: EncodedRows,
     labels: int,
     around: Callable[[], AbstractContextManager[None]],
 ) -> Computed:
@@ -50,7 +47,7 @@ def compute(
         for _ in range(TRIES_ALONE if alone else 1):
             try:
                 with around():
-                    logits[start:stop] = _called(engine, rows[start:stop], labels)
+                    logits[start:stop] = _called(engine, rows.part(start, stop), labels)
                 error = None
                 break
             except Exception as raised:  # noqa: BLE001  (an engine may raise anything for a row)
@@ -69,7 +66,7 @@ def compute(
     return Computed(logits, rejected)
 
 
-def _called(engine: Engine, rows: Sequence[RowIds], labels: int) -> Logits:
+def _called(engine: Engine, rows: EncodedRows, labels: int) -> Logits:
     found = engine.logits(*padded(rows, engine.padding_id))
     if found.shape != (len(rows), labels):
         # Broadcast into the result, a wrong shape would pass for logits.
@@ -77,11 +74,11 @@ def _called(engine: Engine, rows: Sequence[RowIds], labels: int) -> Logits:
     return found
 
 
-def padded(rows: Sequence[RowIds], padding_id: int) -> tuple[Ids, Ids]:
+def padded(rows: EncodedRows, padding_id: int) -> tuple[Ids, Ids]:
     """Return int64 [rows, longest] ids, filled with `padding_id`, and their mask of 0 and 1."""
-    lengths = np.fromiter(map(len, rows), np.int64, len(rows))
+    lengths = rows.lengths
     columns = np.arange(max(int(lengths.max()), 1))
     mask = columns < lengths[:, np.newaxis]
     ids = np.full(mask.shape, padding_id, dtype=np.int64)
-    ids[mask] = np.concatenate(rows)
+    ids[mask] = rows.ids
     return ids, mask.astype(np.int64)

@@ -52,13 +52,44 @@ class EncodedRows:
         """Return the ids of one row, int32 [length]."""
         return self.ids[self.offsets[index] : self.offsets[index + 1]]
 
+    def taken(self, indices: npt.NDArray[np.int64]) -> "EncodedRows":
+        """Return the rows at `indices`, int64, in that order."""
+        lengths = self.lengths[indices]
+        offsets = _offsets(lengths)
+        # Where each token of the result stands here: its row's start, and its place in the row.
+        tokens = np.repeat(self.offsets[indices] - offsets[:-1], lengths)
+        tokens += np.arange(len(tokens))
+        return EncodedRows(self.ids[tokens], offsets, self.truncated[indices])
+
+    def part(self, start: int, stop: int) -> "EncodedRows":
+        """Return the rows from `start` up to `stop`."""
+        offsets = self.offsets[start : stop + 1]
+        ids = self.ids[offsets[0] : offsets[-1]]
+        return EncodedRows(ids, offsets - offsets[0], self.truncated[start:stop])
+
+    @classmethod
+    def joined(cls, parts: Sequence["EncodedRows"]) -> "EncodedRows":
+        """Put the rows of `parts`, of which there is at least one, one after the other."""
+        if len(parts) == 1:
+            return parts[0]
+        return cls(
+            np.concatenate([part.ids for part in parts]),
+            _offsets(np.concatenate([part.lengths for part in parts])),
+            np.concatenate([part.truncated for part in parts]),
+        )
+
     @classmethod
     def from_lists(cls, rows: Sequence[Sequence[int]], truncated: Sequence[bool]) -> "EncodedRows":
         """Put rows of ids together."""
-        offsets = np.zeros(len(rows) + 1, dtype=np.int64)
-        np.cumsum([len(row) for row in rows], out=offsets[1:])
+        offsets = _offsets(np.fromiter(map(len, rows), np.int64, len(rows)))
         flat = np.fromiter(chain.from_iterable(rows), np.int32, int(offsets[-1]))
         return cls(flat, offsets, np.asarray(truncated, dtype=np.bool_))
+
+
+def _offsets(lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    return offsets
 
 
 class TokenizerEncoder:

@@ -1,7 +1,9 @@
 """What an engine thread has done since its start."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
 
 from worker.chunk_logits import Submission
 
@@ -30,13 +32,14 @@ class Statistics:
         """Share of the rows that the engine did not have to compute; 0 before the first row."""
         return (self.repeated + self.remembered) / max(self.rows, 1)
 
-    def computed(self, lengths: Sequence[int], seconds: float) -> "Statistics":
-        """Return this after a micro-batch whose computed rows had these lengths."""
+    def computed(self, lengths: npt.NDArray[np.int64], seconds: float) -> "Statistics":
+        """Return this after a micro-batch whose computed rows had these lengths, int64 [rows]."""
+        longest = int(lengths.max(initial=0))
         return replace(
             self,
-            micro_batches=self.micro_batches + bool(lengths),
-            tokens=self.tokens + sum(lengths),
-            padded_tokens=self.padded_tokens + len(lengths) * max(lengths, default=0),
+            micro_batches=self.micro_batches + bool(len(lengths)),
+            tokens=self.tokens + int(lengths.sum()),
+            padded_tokens=self.padded_tokens + len(lengths) * longest,
             busy_seconds=self.busy_seconds + seconds,
         )
 

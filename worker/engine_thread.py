@@ -1,14 +1,16 @@
 """The one thread of a process that computes: it owns the engines, the waiting rows, the swaps."""
 
-import itertools
 import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 
 from db.defaults import MAX_LOADED, MICRO_BATCH_LIMIT_SECONDS, MICRO_BATCH_TOKENS
 from db.errors import RegistryError
@@ -19,7 +21,7 @@ from worker.encoder import EncodedRows
 from worker.engine_statistics import Statistics
 from worker.engines.protocol import Engine
 from worker.loaded_versions import Binding, Loaded, LoadedVersions, VersionKey
-from worker.microbatch import WaitingRow
+from worker.microbatch import Places
 from worker.remembered import LogitsMemory
 from worker.repeats import all_of, compute_once, plan, row_keys
 from worker.watchdog import Watchdog
@@ -27,6 +29,25 @@ from worker.watchdog import Watchdog
 __all__ = ["Binding", "ChunkLogits", "EngineThread", "Statistics"]
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Rows of one submission in a micro-batch."""
+
+    submission: Submission
+    #: int64, ascending.
+    indices: npt.NDArray[np.int64]
+
+    @property
+    def rows(self) -> EncodedRows:
+        rows = self.submission.rows
+        return rows if len(self.indices) == len(rows) else rows.taken(self.indices)
+
+    @property
+    def keys(self) -> list[bytes]:
+        keys = self.submission.row_keys
+        return [keys[index] for index in self.indices.tolist()]
 
 
 class EngineThread:
@@ -63,8 +84,9 @@ class EngineThread:
         self._versions = LoadedVersions(self._load_warm, self._changed, max_loaded, self.memory)
         #: When the last micro-batch was over.
         self._computed_at = time.monotonic()
+        #: By the place of their first row, ascending.
         self._submissions: dict[int, Submission] = {}
-        self._numbers = itertools.count()
+        self._next_place = 0
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         #: Calls of an engine that came back, and micro-batches of which every row was remembered: the
@@ -122,8 +144,9 @@ class EngineThread:
         logits = np.zeros((len(rows), len(binding.version.labels)), dtype=np.float32)
         keys = row_keys(rows) if loaded.shares_rows else []
         planned = plan(keys, loaded.memory, logits) if loaded.shares_rows else all_of(len(rows))
-        submission = Submission(binding.key, rows, keys, planned, logits)
         with self._changed:
+            submission = Submission(binding.key, self._next_place, rows, keys, planned, logits)
+            self._next_place += len(rows)
             if self._stopping:
                 submission.future.cancel()
                 return submission.future
@@ -137,23 +160,20 @@ class EngineThread:
         return submission.future
 
     def _queue(self, loaded: Loaded, submission: Submission) -> None:
-        number = next(self._numbers)
-        self._submissions[number] = submission
-        lengths = submission.rows.lengths.tolist()
-        now = time.monotonic()
-        loaded.waiting.add(
-            [WaitingRow(number, index, lengths[index], now) for index in submission.plan.todo]
-        )
+        self._submissions[submission.first] = submission
+        todo = np.asarray(submission.plan.todo)
+        lengths = submission.rows.lengths[todo]
+        loaded.waiting.add(submission.first + todo, lengths, time.monotonic())
         self._changed.notify_all()
 
     def withdraw(self, future: "Future[ChunkLogits]") -> bool:
         """Take back a submission of which no row has begun; False if one has."""
         with self._changed:
-            for number, submission in self._submissions.items():
+            for submission in self._submissions.values():
                 if submission.future is future:
                     if submission.begun:
                         return False
-                    self._forget(number, submission)
+                    self._forget(submission)
                     future.cancel()
                     return True
         return future.cancelled()
@@ -181,11 +201,11 @@ class EngineThread:
         with self._changed:
             return next((loaded.engine for loaded in self._versions.newest_first()), None)
 
-    def _forget(self, number: int, submission: Submission) -> None:
+    def _forget(self, submission: Submission) -> None:
         loaded = self._versions.get(submission.key)
         if loaded is not None:
-            loaded.waiting.withdraw(number)
-        self._submissions.pop(number, None)
+            loaded.waiting.withdraw(*submission.places)
+        self._submissions.pop(submission.first, None)
         self._versions.evict()
 
     def _load_warm(self, version: Version) -> Engine:
@@ -196,8 +216,7 @@ class EngineThread:
         engine = self._load(version)
         if self._warm_up:
             rows = engine.encoder.encode(self._warm_up)
-            ids = [rows.row(index) for index in range(len(rows))]
-            found = compute(engine, ids, len(version.labels), self._watchdog.guarding)
+            found = compute(engine, rows, len(version.labels), self._watchdog.guarding)
             if found.rejected:
                 raise RegistryError(
                     f"model {version} cannot compute: {next(iter(found.rejected.values()))}"
@@ -214,12 +233,12 @@ class EngineThread:
                 # Not the engine's doing. Whoever waits must hear of it: a thread that died in
                 # silence would let them wait for ever.
                 log.exception("a micro-batch was lost")
-                self._fail({row.submission for row in taken[1]}, error)
+                self._fail([part.submission for part in taken[1]], error)
             self._computed_at = time.monotonic()
             # While the thread waits, it must not be what keeps an evicted model in memory.
             del taken
 
-    def _next(self) -> tuple[Loaded, list[WaitingRow]] | None:
+    def _next(self) -> tuple[Loaded, list[_Part]] | None:
         with self._changed:
             self._changed.wait_for(
                 lambda: self._stopping or self._versions.oldest_waiting() is not None
@@ -229,10 +248,21 @@ class EngineThread:
             loaded = self._versions.oldest_waiting()
             assert loaded is not None, "something woke the thread"  # noqa: S101
             self._note_idle(loaded.waiting.oldest_at)
-            rows = loaded.waiting.take(self._budget)
-            for row in rows:
-                self._submissions[row.submission].begun = True
-            return loaded, rows
+            return loaded, self._parts(loaded.waiting.take(self._budget))
+
+    def _parts(self, places: Places) -> list[_Part]:
+        """Tell whose rows those at `places` are; each submission's are in its own order."""
+        firsts = np.fromiter(self._submissions, np.int64, len(self._submissions))
+        places = np.sort(places)
+        # Submissions come one after the other, so that each has a run of places of its own.
+        owners = np.searchsorted(firsts, places, side="right") - 1
+        starts = np.flatnonzero(np.diff(owners, prepend=-1)).tolist()
+        parts = []
+        for start, stop in pairwise([*starts, len(places)]):
+            submission = self._submissions[int(firsts[owners[start]])]
+            submission.begun = True
+            parts.append(_Part(submission, places[start:stop] - submission.first))
+        return parts
 
     def _note_idle(self, waiting_since: float) -> None:
         idle = time.monotonic() - max(waiting_since, self._computed_at)
@@ -246,51 +276,44 @@ class EngineThread:
         finally:
             self.progress += 1
 
-    def _work(self, loaded: Loaded, rows: Sequence[WaitingRow]) -> None:
+    def _work(self, loaded: Loaded, parts: Sequence[_Part]) -> None:
         """Compute a micro-batch, and finish the submissions whose last rows it had."""
         started = time.monotonic()
-        of = [self._submissions[row.submission] for row in rows]
-        ids = [each.rows.row(row.index) for each, row in zip(of, rows, strict=True)]
-        keys = None
-        if loaded.shares_rows:
-            keys = [each.row_keys[row.index] for each, row in zip(of, rows, strict=True)]
+        rows = EncodedRows.joined([part.rows for part in parts])
+        keys = [key for part in parts for key in part.keys] if loaded.shares_rows else None
         labels = len(loaded.version.labels)
         computed, planned = compute_once(
-            loaded.engine, ids, keys, loaded.memory, labels, self._limited
+            loaded.engine, rows, keys, loaded.memory, labels, self._limited
         )
         if not planned.todo:
             self.progress += 1
-        for submission, row, values in zip(of, rows, computed.logits, strict=True):
-            submission.logits[row.index] = values
-        for place, reason in computed.rejected.items():
-            of[place].rejected[rows[place].index] = reason
         seconds = time.monotonic() - started
-        tokens = sum(row.length for row in rows)
+        lengths = rows.lengths
+        share = seconds / max(int(lengths.sum()), 1)
         done = []
         with self._changed:
-            lengths = [rows[place].length for place in planned.todo]
-            self.statistics = self.statistics.computed(lengths, seconds)
-            for place in planned.copies:
-                of[place].repeated += 1
-            for place in planned.remembered:
-                of[place].remembered += 1
-            for submission, row in zip(of, rows, strict=True):
-                submission.busy_seconds += seconds * row.length / max(tokens, 1)
-                submission.remaining -= 1
+            self.statistics = self.statistics.computed(lengths[planned.todo], seconds)
+            start = 0
+            for part in parts:
+                stop = start + len(part.indices)
+                submission = part.submission
+                submission.take(part.indices, computed, planned, start, stop)
+                submission.busy_seconds += share * int(lengths[start:stop].sum())
+                start = stop
                 if not submission.remaining:
                     done.append(submission)
                     self.statistics = self.statistics.done(submission)
-                    self._submissions.pop(row.submission, None)
+                    self._submissions.pop(submission.first, None)
             self._versions.evict()
         for submission in done:
             submission.finish()
 
-    def _fail(self, numbers: set[int], error: Exception) -> None:
+    def _fail(self, lost: Sequence[Submission], error: Exception) -> None:
         with self._changed:
-            lost = {number: self._submissions.get(number) for number in numbers}
-            for number, submission in lost.items():
-                if submission is not None:
-                    self._forget(number, submission)
-        for submission in lost.values():
-            if submission is not None and submission.future.set_running_or_notify_cancel():
+            # Those that were withdrawn meanwhile have nobody waiting.
+            lost = [each for each in lost if each.first in self._submissions]
+            for submission in lost:
+                self._forget(submission)
+        for submission in lost:
+            if submission.future.set_running_or_notify_cancel():
                 submission.future.set_exception(error)

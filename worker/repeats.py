@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from worker.computing import Computed, RowIds, compute
+from worker.computing import Computed, compute
 from worker.encoder import EncodedRows
 from worker.engines.protocol import Engine, Logits
 from worker.remembered import VersionMemory
@@ -78,7 +78,7 @@ def plan(keys: Sequence[bytes], memory: VersionMemory, logits: Logits) -> Plan:
 
 def compute_once(
     engine: Engine,
-    rows: Sequence[RowIds],
+    rows: EncodedRows,
     keys: Sequence[bytes] | None,
     memory: VersionMemory,
     labels: int,
@@ -96,7 +96,8 @@ def compute_once(
     rejected: dict[int, str] = {}
     todo = planned.todo
     if todo:
-        computed = compute(engine, [rows[place] for place in todo], labels, around)
+        once = rows if len(todo) == len(rows) else rows.taken(np.asarray(todo))
+        computed = compute(engine, once, labels, around)
         logits[todo] = computed.logits
         rejected = {todo[place]: reason for place, reason in computed.rejected.items()}
         _keep(memory, keys, [place for place in todo if place not in rejected], logits)

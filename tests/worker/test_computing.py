@@ -26,9 +26,7 @@ def computed(engine: MadeEngine, texts: list[str], limits: list[str]) -> Compute
         finally:
             limits.append("over")
 
-    encoded = engine.encoder.encode(texts)
-    rows = [encoded.row(index) for index in range(len(encoded))]
-    return compute(engine, rows, len(LABELS), limited)
+    return compute(engine, engine.encoder.encode(texts), len(LABELS), limited)
 
 
 def test_each_call_of_the_engine_has_a_limit_of_its_own_however_often_it_is_halved() -> None:

@@ -17,8 +17,7 @@ TEXTS = ["i feel fine", "", "naïve 🙂", "a" * 5000, "i feel fine"]
 
 def logits(engine: Engine, texts: list[str]) -> np.ndarray:
     encoded = engine.encoder.encode(texts)
-    rows = [encoded.row(index) for index in range(len(encoded))]
-    return engine.logits(*padded(rows, engine.padding_id))
+    return engine.logits(*padded(encoded, engine.padding_id))
 
 
 def test_the_label_of_text_hash_is_the_crc_of_its_utf_8() -> None:
@@ -86,7 +85,24 @@ def test_rows_are_laid_one_after_the_other() -> None:
     assert len(rows) == 3
 
 
+def lists(rows: EncodedRows) -> list[list[int]]:
+    return [rows.row(index).tolist() for index in range(len(rows))]
+
+
+def test_rows_are_taken_apart_and_put_together_without_a_list_of_each() -> None:
+    rows = EncodedRows.from_lists([[1, 2], [], [3], [4, 5, 6]], [False, False, True, False])
+    taken = rows.taken(np.array([3, 1, 2, 3]))
+    assert lists(taken) == [[4, 5, 6], [], [3], [4, 5, 6]]
+    assert taken.truncated.tolist() == [False, False, True, False]
+    part = rows.part(1, 3)
+    assert (lists(part), part.truncated.tolist()) == ([[], [3]], [False, True])
+    assert lists(rows.part(2, 2)) == []
+    joined = EncodedRows.joined([part, rows.part(0, 0), taken])
+    assert lists(joined) == [[], [3], [4, 5, 6], [], [3], [4, 5, 6]]
+    assert joined.truncated.tolist() == [False, True, False, False, True, False]
+
+
 def test_short_rows_are_filled_and_masked() -> None:
-    ids, mask = padded([np.array(row, np.int32) for row in ([5, 6, 7], [], [8])], 9)
+    ids, mask = padded(EncodedRows.from_lists([[5, 6, 7], [], [8]], [False] * 3), 9)
     assert ids.tolist() == [[5, 6, 7], [9, 9, 9], [8, 9, 9]]
     assert mask.tolist() == [[1, 1, 1], [0, 0, 0], [1, 0, 0]]

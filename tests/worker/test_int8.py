@@ -12,7 +12,7 @@ from transformers import AutoModelForSequenceClassification
 
 from tests.tiny_models import WORDS, tiny_base
 from worker.computing import padded
-from worker.encoder import TokenizerEncoder
+from worker.encoder import EncodedRows, TokenizerEncoder
 from worker.int8.agreement import agreement
 from worker.int8.converting import converted
 from worker.int8.first_token import keep_first_token
@@ -43,9 +43,13 @@ def rows_of(folder: Path, count: int = 64) -> list[Ids]:
     return [encoded.row(index).astype(np.int64) for index in range(count)]
 
 
+def encoded(rows: Sequence[Ids]) -> EncodedRows:
+    return EncodedRows.from_lists([row.tolist() for row in rows], [False] * len(rows))
+
+
 def fp32(folder: Path, rows: Sequence[Ids]) -> npt.NDArray[np.float32]:
     model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
-    ids, mask = padded([row.astype(np.int32) for row in rows], model.config.pad_token_id)
+    ids, mask = padded(encoded(rows), model.config.pad_token_id)
     with torch.inference_mode():
         found = model(input_ids=torch.from_numpy(ids), attention_mask=torch.from_numpy(mask))
     return np.asarray(found.logits.numpy())
@@ -55,7 +59,7 @@ def logits(model: Any, folder: Path, rows: Sequence[Ids]) -> npt.NDArray[np.floa
     core = openvino().Core()
     compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     padding = TokenizerEncoder(folder, 32).padding_id
-    ids, mask = padded([row.astype(np.int32) for row in rows], padding)
+    ids, mask = padded(encoded(rows), padding)
     return np.array(compiled({"input_ids": ids, "attention_mask": mask})[0])
 
 

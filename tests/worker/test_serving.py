@@ -83,7 +83,7 @@ def test_the_constant_engine_can_stand_behind_the_tokenizer_of_a_version(
     assert rows.row(0).tolist() == [101, 1045, 2514, 3407, 102]
     assert rows.lengths.tolist() == [5, 128]
     assert rows.truncated.tolist() == [False, True]
-    logits = engine.logits(*padded([rows.row(0), rows.row(1)], engine.padding_id))
+    logits = engine.logits(*padded(rows.part(0, 2), engine.padding_id))
     assert logits.tolist() == [[1.0, 0.0, 0.0, 0.0, 0.0, 0.0]] * 2
 
 
