@@ -58,13 +58,17 @@ chaos: setup  ## do so at random for ten minutes, and count (CHAOS_SECONDS, CHAO
 BENCH_DATA ?=
 BENCH_ROWS ?= 20000
 BENCH_ROUNDS ?= 3
+#: Where the table goes as JSON, and its picture, which the README shows.
+BENCH_JSON ?= docs/pictures/speed.json
+BENCH_PICTURE ?= docs/pictures/speed.svg
 
 bench: setup  ## label the texts of BENCH_DATA as people do today, and by us (BENCH_ROWS, BENCH_ROUNDS)
 	@if [ -z "$(BENCH_DATA)" ]; then \
 		echo "make bench: name labelled data, as training fit takes it: make bench BENCH_DATA=my-labels/" >&2; \
 		exit 2; \
 	fi
-	$(BIN)/python -m benchmarks.end_to_end $(BENCH_DATA) --rows $(BENCH_ROWS) --rounds $(BENCH_ROUNDS)
+	$(BIN)/python -m benchmarks.end_to_end $(BENCH_DATA) --rows $(BENCH_ROWS) --rounds $(BENCH_ROUNDS) \
+		--json $(BENCH_JSON) --picture $(BENCH_PICTURE)
 
 # What the environment or a .env says of a database, a broker or a model is not the demo's.
 demo: setup  ## label examples/tweets.csv with nothing configured, and look at the results

@@ -69,7 +69,7 @@ def learning_curve(epochs: Sequence[Mapping[str, Any]], chosen: int) -> str:
             each.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
             each.grid(axis="y", alpha=0.3)
 
-    return _drawn(draw, columns=2, width=9, height=3.2)
+    return drawn(draw, columns=2, width=9, height=3.2)
 
 
 def confusion_matrix(labels: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
@@ -97,7 +97,7 @@ def confusion_matrix(labels: Sequence[str], counts: Sequence[Sequence[int]]) -> 
                         color="white" if shares[row, column] > 0.5 else "black",
                     )
 
-    return _drawn(draw, columns=1, width=side, height=side)
+    return drawn(draw, width=side, height=side)
 
 
 def reliability_diagram(before: Sequence[Bin], after: Sequence[Bin]) -> str:
@@ -129,16 +129,28 @@ def reliability_diagram(before: Sequence[Bin], after: Sequence[Bin]) -> str:
         histogram.set_xlabel("calibrated confidence")
         histogram.set_ylabel("rows")
 
-    return _drawn(draw, columns=2, width=9, height=3.6)
+    return drawn(draw, columns=2, width=9, height=3.6)
 
 
-def _drawn(draw: Any, *, columns: int, width: float, height: float) -> str:
+def drawn(
+    draw: Any,
+    *,
+    width: float,
+    height: float,
+    columns: int = 1,
+    style: Mapping[str, Any] | None = None,
+) -> str:
+    """Return as SVG what `draw` draws on as many axes as there are columns; sizes are inches.
+
+    `style` are settings of matplotlib over our own.
+    """
     import matplotlib as mpl
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
     # Without pyplot: it would keep the figures, and look for a screen.
-    with mpl.rc_context(_STYLE), warnings.catch_warnings():  # type: ignore[arg-type]
+    styled: dict[str, Any] = {**_STYLE, **(style or {})}
+    with mpl.rc_context(styled), warnings.catch_warnings():  # type: ignore[arg-type]
         # Words stay words: it is the reader's fonts that must have a label's characters.
         warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
         figure = Figure(figsize=(width, height), layout="constrained")
