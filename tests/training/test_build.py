@@ -1,6 +1,7 @@
 """`training build`: calibrated on the data's texts, checked on the rest, shown with the version."""
 
 import json
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from db.registry.builds import Build, list_builds, record_build
 from db.registry.names import parse_ref
 from db.registry.versions import resolve
 from db.store import open_store
+from tests.db.test_artifact_cache import files_of_at_most
 from tests.training.conftest import Moods
 from tests.training.moods import QUICK, refused, said, settings_of, write_splits
 from worker.builds import build_key
@@ -99,4 +101,28 @@ def test_data_of_another_model_is_refused_by_its_label(home: Path, tmp_path: Pat
     assert refused(home, "build", "mood:1", "--data", data) == (
         "other has the label 'gloomy', which model mood:1 does not know (afraid, calm, cross): "
         "give the data it was fitted on"
+    )
+
+
+def test_a_disk_without_room_for_what_is_half_made_is_one_line(moods: Moods, home: Path) -> None:
+    # The graph has more bytes.
+    with files_of_at_most(65_536):
+        line = refused(home, "build", "mood:1", "--data", moods.data)
+    assert line == (
+        f"nothing can be written to {tempfile.gettempdir()} (No space left on device); "
+        "make room there, or set TMPDIR to a folder with room"
+    )
+    assert json.loads(said(home, "show", "mood:1", "--json"))["builds"] == []
+    # Nor does it count as a version that cannot be built.
+    said(home, "build", "mood:1")
+
+
+def test_a_folder_for_temporary_files_that_cannot_be_used_is_one_line(
+    moods: Moods, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "file"))
+    assert refused(home, "build", "mood:1", "--data", moods.data) == (
+        f"nothing can be written to {tmp_path}/file (Not a directory); "
+        "make room there, or set TMPDIR to a folder with room"
     )

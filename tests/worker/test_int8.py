@@ -1,5 +1,7 @@
 """A model in 8 bits: the same model, pruned of what its head does not read, nearly the same logits."""
 
+import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,9 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification
 
+from db.errors import RegistryError
 from tests.tiny_models import WORDS, tiny_base
+from worker.builds import Unbuildable
 from worker.computing import padded
 from worker.encoder import EncodedRows, TokenizerEncoder
 from worker.int8.agreement import agreement
@@ -90,6 +94,23 @@ def test_the_converted_model_gives_the_logits_of_the_model(merged: Path) -> None
     np.testing.assert_allclose(
         logits(converted(merged), merged, rows), fp32(merged, rows), atol=2e-5
     )
+
+
+def test_files_that_cannot_be_read_are_no_fault_of_the_architecture(
+    merged: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(merged, tmp_path / "merged")
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(
+        RegistryError, match=r"/merged cannot be read: .*model\.safetensors"
+    ) as raised:
+        converted(folder)
+    assert not isinstance(raised.value, Unbuildable)
+    shutil.copy(merged / "model.safetensors", folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "model_type": "unheard-of"}))
+    with pytest.raises(Unbuildable, match=r"cannot be converted to OpenVINO \(\w+\)"):
+        converted(folder)
 
 
 def test_the_last_layer_for_one_token_gives_the_same_logits(merged: Path) -> None:

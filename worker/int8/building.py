@@ -1,8 +1,9 @@
 """Making a version ready for OpenVINO: converted, quantised, checked against fp32, recorded."""
 
+import errno
 import logging
+import os
 import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from worker.int8.first_token import keep_first_token
 from worker.int8.quantising import quantise
 from worker.openvino_runtime import openvino
 from worker.probes import read_probes
+from worker.scratch import scratch
 from worker.serving import ensure_merged
 
 log = logging.getLogger(__name__)
@@ -66,11 +68,11 @@ def build_version(
     ids, if these are labelled data. A build that is there when this one is done is replaced if
     `replaces` says so, else it stays. Raises `Unbuildable` for a model that cannot be converted, or whose labels
     agree with fp32 on less than 97 % of `check`, 99 % of labelled data; nothing is recorded then.
+    Raises `ServiceUnavailable` where this machine has no room for it.
     """
     key = build_key()
     merged = ensure_merged(store, settings, version)
-    with tempfile.TemporaryDirectory(prefix="labelstream-build-") as name:
-        folder = Path(name)
+    with scratch("labelstream-build-") as folder:
         write_build(merged, version, calibration, folder)
         fp32 = _logits(version, TorchEngine(merged, version.max_length, "cpu"), check)
         found = _logits(version, OpenvinoEngine(folder, version.max_length), check)
@@ -124,7 +126,11 @@ def write_build(merged: Path, version: Version, calibration: Sequence[str], fold
         list(calibration[:CALIBRATION_TEXTS])
     )
     quantise(model, [encoded.row(index).astype(np.int64) for index in range(len(encoded))])
-    openvino().save_model(model, folder / GRAPH_FILE, compress_to_fp16=False)
+    try:
+        openvino().save_model(model, folder / GRAPH_FILE, compress_to_fp16=False)
+    except RuntimeError:
+        # Its streams tell that they failed, and not why; a disk without room is what there is.
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from None
     for file in _BESIDE:
         shutil.copyfile(merged / file, folder / file)
 

@@ -5,6 +5,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from db.errors import RegistryError, one_line
 from worker.builds import Unbuildable
 from worker.openvino_runtime import openvino
 
@@ -13,7 +14,8 @@ def converted(folder: Path) -> Any:
     """Return the merged model in `folder` as an `openvino.Model`, for any rows and any length.
 
     Its inputs are `input_ids` and `attention_mask`, int64 [rows, tokens]; its output is float32
-    [rows, labels]. Raises `Unbuildable` for an architecture that cannot be converted.
+    [rows, labels]. Raises `Unbuildable` for an architecture that cannot be converted, another
+    `RegistryError` for files that cannot be read.
     """
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     import torch
@@ -41,6 +43,11 @@ def converted(folder: Path) -> Any:
             # checked on texts of all lengths.
             warnings.simplefilter("ignore")
             found = openvino().convert_model(model, example_input=example)
+    except OSError as error:
+        # No fault of the architecture: it may be converted when its files can be read.
+        raise RegistryError(
+            f"the model in {folder} cannot be read: {error.strerror or one_line(error)}"
+        ) from None
     except Exception as error:  # noqa: BLE001  (tracer and frontend raise what they like)
         raise Unbuildable(
             f"the model in {folder} cannot be converted to OpenVINO ({type(error).__name__})"
