@@ -89,6 +89,10 @@ LOAD_LIMIT_SECONDS = 180.0
 #: limit is for its merge before, and for the engine that needs no build after it.
 BUILD_LIMIT_SECONDS = 120.0
 
+#: Seconds for which a worker that could not have a version built makes do with the engine that needs
+#: no build, before it tries again at the version's next load: a disk or a database may be back then.
+BUILD_AGAIN_SECONDS = 600.0
+
 #: Padded tokens (rows times longest row) of one micro-batch; 2,048 was the best of the sizes
 #: tried with torch on 2 cores.
 MICRO_BATCH_TOKENS = 2048

@@ -2,8 +2,10 @@
 
 import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+from db.defaults import BUILD_AGAIN_SECONDS
 from db.errors import RegistryError, RegistryUnavailable, UsageError, one_line
 from db.registry.artifacts import artifact_store
 from db.registry.names import ModelRef
@@ -19,13 +21,19 @@ log = logging.getLogger(__name__)
 
 
 class Loader:
-    """Loads versions for one process, on the engine and device that the settings name."""
+    """Loads versions for one process, on the engine and device that the settings name.
 
-    def __init__(self, store: Store, settings: Settings) -> None:
+    By `clock`, in seconds, a build that failed is tried again after a while.
+    """
+
+    def __init__(
+        self, store: Store, settings: Settings, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._store = store
         self._settings = settings
-        #: Versions that could not be built here: one try a process.
-        self._not_built: set[str] = set()
+        self._clock = clock
+        #: Versions that could not be built here, and until when that is not tried again.
+        self._not_built: dict[str, float] = {}
         #: Loads so far, for tests.
         self.loads = 0
 
@@ -84,7 +92,7 @@ class Loader:
     def _build(self, version: Version) -> Path | None:
         """Return the folder of the build for this processor, made at its first use."""
         build = usable_build(self._store, self._settings, version)
-        if build is not None or str(version) in self._not_built:
+        if build is not None or self._clock() < self._not_built.get(str(version), 0.0):
             return build
         try:
             if not make_build(self._store, self._settings, version):
@@ -92,7 +100,7 @@ class Loader:
         except RegistryUnavailable:
             raise
         except RegistryError as error:
-            self._not_built.add(str(version))
+            self._not_built[str(version)] = self._clock() + BUILD_AGAIN_SECONDS
             log.warning("%s; it runs under torch here", error)
             return None
         return usable_build(self._store, self._settings, version)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from db.defaults import BUILD_LIMIT_SECONDS, LOAD_LIMIT_SECONDS
+from db.defaults import BUILD_AGAIN_SECONDS, BUILD_LIMIT_SECONDS, LOAD_LIMIT_SECONDS
 from db.errors import RegistryError, UsageError
 from db.registry.artifacts import artifact_store
 from db.registry.builds import list_builds, record_build
@@ -127,22 +127,24 @@ def test_a_version_that_keeps_no_texts_runs_under_torch_until_it_is_built(
     assert list_builds(starter_store, starter) == []
 
 
-def test_a_version_that_cannot_be_built_runs_under_torch_and_is_tried_once(
+def test_a_version_that_cannot_be_built_runs_under_torch_and_is_tried_again_after_a_while(
     starter_settings: Settings,
     starter_store: Store,
     starter: Version,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     auto = starter_settings.model_copy(update={"engine": "auto"})
-    loader = Loader(starter_store, auto)
+    now = 1000.0
+    loader = Loader(starter_store, auto, clock=lambda: now)
     # The child finds no such version; its files are those of the starter.
     unknown = replace(starter, version=99)
-    for _ in range(2):
+    tries = []
+    for seconds in (0.0, BUILD_AGAIN_SECONDS - 1.0, 2.0):
+        now += seconds
         assert loader.load(unknown).name == "torch"
-    said = [
-        record.getMessage() for record in caplog.records if "under torch" in record.getMessage()
-    ]
-    assert len(said) == 1
+        said = [message for message in caplog.messages if "under torch" in message]
+        tries.append(len(said))
+    assert tries == [1, 1, 2]
     assert said[0].startswith("model emotion:99 could not be built: there is no model emotion:99")
 
 
