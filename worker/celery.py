@@ -7,6 +7,7 @@ from celery.signals import setup_logging, worker_init
 
 from db.defaults import QUEUE
 from db.settings import Settings, get_settings
+from worker import redis_transport
 from worker.embedded import running_broker
 
 #: Seconds for a connection to Redis to be made, and for each answer. kombu waits at Redis for a
@@ -25,6 +26,7 @@ _VISIBILITY_TIMEOUT_SECONDS = 3600
 
 def make_app(broker_url: str | None, settings: Settings) -> Celery:
     """Return the app on `broker_url`; the one place where Celery is configured."""
+    redis_transport.use()
     app = Celery(
         "labelstream",
         broker=broker_url,
@@ -61,9 +63,9 @@ def make_app(broker_url: str | None, settings: Settings) -> Celery:
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         worker_cancel_long_running_tasks_on_connection_loss=False,
-        # Flower and other monitors see the tasks: names and numbers, never text.
+        # Flower and other monitors see the tasks: names and numbers, never text. That a message was
+        # sent stands in the ledger; an event of it would cost more than the message.
         worker_send_task_events=True,
-        task_send_sent_event=True,
     )
     return app
 

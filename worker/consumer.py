@@ -26,6 +26,9 @@ _HEALTHY_SECONDS = 30.0
 #: Seconds between two looks, in a pause, at whether the worker was asked to leave.
 _LOOK_SECONDS = 0.2
 
+#: Seconds between two messages of task events, of which each has all that happened meanwhile.
+_EVENTS_SECONDS = 0.25
+
 #: What reading an item of a queue fails with that is no message.
 _NO_MESSAGE = (ValueError, TypeError, AttributeError, LookupError)
 
@@ -51,6 +54,7 @@ class PatientConsumer(Consumer):  # type: ignore[misc]
         self._failed_at = float("-inf")
         self._told = False
         self._is_leaving_connection = False
+        self._flushed_at = self._flush_due_at = float("-inf")
 
     def ensure_connected(self, conn: Any) -> Any:
         """Connect, however long it takes; a worker that is asked to leave does so."""
@@ -72,6 +76,18 @@ class PatientConsumer(Consumer):  # type: ignore[misc]
         if self._told:
             log.info("broker %s is back", self.conninfo.as_uri())
         self._told = False
+
+    def _flush_events(self) -> None:
+        """Send the events that wait, not more often than monitors look at them."""
+        now = time.monotonic()
+        rest = self._flushed_at + _EVENTS_SECONDS - now
+        if rest <= 0:
+            self._flushed_at = now
+            super()._flush_events()
+        elif self._flush_due_at <= now:
+            # A timer that left with a lost connection is past its time one day.
+            self._flush_due_at = now + rest
+            self.hub.call_later(rest, self._flush_events)
 
     def call_soon_ack(self, p: Any, *args: Any, **options: Any) -> Any:
         """Let the thread of the connection acknowledge, or give back, a message by `p`."""

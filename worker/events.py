@@ -12,6 +12,9 @@ log = logging.getLogger(__name__)
 #: Seconds for which no event is sent after one could not be.
 _SILENT_SECONDS = 10.0
 
+#: Events of tasks that are sent together at the most; there are two or three of each chunk.
+_TOGETHER = 300
+
 
 class CarelessDispatcher(EventDispatcher):  # type: ignore[misc]
     """Drops an event that cannot be sent, and the next ones for a while.
@@ -21,6 +24,10 @@ class CarelessDispatcher(EventDispatcher):  # type: ignore[misc]
     """
 
     _silent_until = 0.0
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.buffer_limit = _TOGETHER
 
     def _publish(self, event: Any, producer: Any, routing_key: str, **_: Any) -> None:
         if time.monotonic() < self._silent_until:

@@ -1,6 +1,7 @@
 """Ends a process whose native code does not come back."""
 
 import faulthandler
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from contextlib import contextmanager
 #: The real stderr, whatever a framework has put in place of `sys.stderr`.
 _STDERR = 2
 
-#: The shortest time that can be armed, in seconds: what is left may be nothing.
+#: The shortest time that can be armed, in seconds: what is left may be nothing, and 0 disarms.
 _SHORTEST = 0.001
 
 
@@ -17,8 +18,11 @@ class Watchdog:
     """Ends the process, with all threads' traces on stderr, when a guarded call takes `seconds`.
 
     Several threads may be inside at once. None: nothing is ever ended. A watchdog thread of
-    Python's own could not do this, since native code may hold the interpreter's lock; and of the
-    timer that can there is one a process, so that only one `Watchdog` should be at work.
+    Python's own could not do this, since native code may hold the interpreter's lock: the kernel's
+    timer sends SIGALRM, whose handler writes the traces in C and then lets the signal end the
+    process, as it does by default. There is one such timer a process, so that only one `Watchdog`
+    should be at work. (`faulthandler.dump_traceback_later` starts a thread each time, and joins it
+    with the interpreter's lock held: two milliseconds a micro-batch.)
 
     In a worker the micro-batches are guarded, those by which an engine warms up among them, and
     the tokenising of a chunk. Not guarded are:
@@ -34,6 +38,7 @@ class Watchdog:
         self._lock = threading.Lock()
         #: When each call that is inside has had its time.
         self._deadlines: dict[object, float] = {}
+        self._armed_once = False
 
     @contextmanager
     def guarding(self, seconds: float | None = None) -> Iterator[None]:
@@ -44,21 +49,21 @@ class Watchdog:
         call = object()
         limit = self._seconds if seconds is None else seconds
         with self._lock:
-            ends = time.monotonic() + limit
-            if all(ends < other for other in self._deadlines.values()):
-                self._arm(limit)
-            self._deadlines[call] = ends
+            self._deadlines[call] = time.monotonic() + limit
+            self._arm()
         try:
             yield
         finally:
             with self._lock:
                 del self._deadlines[call]
-                if self._deadlines:
-                    earliest = min(self._deadlines.values())
-                    self._arm(max(earliest - time.monotonic(), _SHORTEST))
-                else:
-                    faulthandler.cancel_dump_traceback_later()
+                self._arm()
 
-    @staticmethod
-    def _arm(seconds: float) -> None:
-        faulthandler.dump_traceback_later(seconds, exit=True, file=_STDERR)
+    def _arm(self) -> None:
+        """Set the timer to the earliest deadline, or stop it where there is none."""
+        if not self._armed_once:
+            self._armed_once = True
+            faulthandler.register(signal.SIGALRM, file=_STDERR, all_threads=True, chain=True)
+        left = 0.0
+        if self._deadlines:
+            left = max(min(self._deadlines.values()) - time.monotonic(), _SHORTEST)
+        signal.setitimer(signal.ITIMER_REAL, left)

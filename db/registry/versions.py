@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from db.errors import RegistryError
 from db.registry.aliases import point_alias, what_there_is
 from db.registry.events import insert_event
 from db.registry.names import ModelRef, check_model_name
-from db.schema import Model, ModelAlias, ModelVersion
+from db.schema import Model, ModelAlias, ModelVersion, table_of
 from db.store import Store
 
 
@@ -60,6 +60,23 @@ class Version(NewVersion):
         return f"{self.model}:{self.version}"
 
 
+_VERSIONS = table_of(ModelVersion)
+_ALIASES = table_of(ModelAlias)
+
+# Asked for each chunk.
+_BY_NUMBER = select(_VERSIONS).where(
+    _VERSIONS.c.model == bindparam("model"), _VERSIONS.c.version == bindparam("of")
+)
+_BY_ALIAS = (
+    select(_VERSIONS)
+    .join(
+        _ALIASES,
+        and_(_ALIASES.c.model == _VERSIONS.c.model, _ALIASES.c.version == _VERSIONS.c.version),
+    )
+    .where(_ALIASES.c.model == bindparam("model"), _ALIASES.c.alias == bindparam("alias"))
+)
+
+
 def resolve(store: Store, ref: ModelRef) -> Version:
     """Return the version that `ref` names now.
 
@@ -77,20 +94,10 @@ def find_version(store: Store, ref: ModelRef) -> Version:
     Raises `RegistryError` naming what there is if it names none.
     """
     with store.read() as connection:
-        number = ref.version
-        if number is None:
-            number = connection.scalar(
-                select(ModelAlias.version).where(
-                    ModelAlias.model == ref.model, ModelAlias.alias == ref.alias
-                )
-            )
-        row = None
-        if number is not None:
-            row = connection.execute(
-                select(ModelVersion.__table__).where(
-                    ModelVersion.model == ref.model, ModelVersion.version == number
-                )
-            ).first()
+        if ref.version is None:
+            row = connection.execute(_BY_ALIAS, {"model": ref.model, "alias": ref.alias}).first()
+        else:
+            row = connection.execute(_BY_NUMBER, {"model": ref.model, "of": ref.version}).first()
         if row is None:
             raise RegistryError(f"there is no model {ref}; {what_there_is(connection)}")
     return _version(row)
