@@ -26,15 +26,15 @@ from benchmarks.ground import REPEATED, prepared
 from benchmarks.picture import picture
 from benchmarks.roofline import SIDE, Roofline, flop_a_row, read_config
 from benchmarks.speed_table import Alone, Repeats, Table, in_markdown, lines, rate
-from benchmarks.ways import ROOT, Ground, Run, Way, alone, by_us, peers
+from benchmarks.ways import ROOT, Ground, Ours, Run, Way, alone, peers
 from db.settings import Settings
 from tests.cluster import clean_environment
 from worker.openvino_runtime import usable_cpus
 
 #: Ours, by the engine that is asked for.
 ENGINES = {
-    "torch": Way("Labelstream, engine torch (fp32)", by_us("torch"), ours=True),
-    "auto": Way("Labelstream, engine auto (openvino, int8)", by_us("auto"), ours=True),
+    "torch": Way("Labelstream, engine torch (fp32)", Ours("torch"), ours=True),
+    "auto": Way("Labelstream, engine auto (openvino, int8)", Ours("auto"), ours=True),
 }
 
 #: MiB that a worker of ours remembers by default.
@@ -53,8 +53,8 @@ def steps(ways: Mapping[str, Way], engines: Sequence[str]) -> Steps:
     found = {(WAY, key): way.run for key, way in ways.items() if not way.skipped}
     for engine in engines:
         found[ALONE, engine] = alone(engine)
-        found[FORGETTING, engine] = by_us(engine, repeating=True)
-        found[REMEMBERING, engine] = by_us(engine, repeating=True, cache_mb=CACHE_MB)
+        found[FORGETTING, engine] = Ours(engine, repeating=True)
+        found[REMEMBERING, engine] = Ours(engine, repeating=True, cache_mb=CACHE_MB)
     return found
 
 

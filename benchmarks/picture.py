@@ -21,7 +21,6 @@ WIDTH, BAR, AROUND = 9.0, 0.42, 1.3
 _INKED = {
     "text.color": INK,
     "axes.labelcolor": INK,
-    "axes.titlecolor": INK,
     "xtick.color": INK,
     "ytick.color": INK,
 }

@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -149,12 +149,16 @@ def by_tasks(ground: Ground, folder: Path) -> Run:
     return Run(loading, seconds, first - started, peak, peer_labels(database))
 
 
-def by_us(
-    engine: str, *, repeating: bool = False, cache_mb: int = 0
-) -> Callable[[Ground, Path], Run]:
-    """One producer and one worker of ours; nothing is remembered where each text is there once."""
+@dataclass(frozen=True)
+class Ours:
+    """One producer and one worker of ours; where each text is there once, it remembers nothing."""
 
-    def run(ground: Ground, folder: Path) -> Run:
+    engine: str
+    repeating: bool = False
+    cache_mb: int = 0
+
+    def __call__(self, ground: Ground, folder: Path) -> Run:
+        """Label the file in a deployment of its own."""
         with start_redis(folder) as broker:
             store = folder / "labelstream.db"
             with closing(sqlite3.connect(ground.home / "labelstream.db")) as source:
@@ -162,32 +166,32 @@ def by_us(
                 source.execute("VACUUM INTO ?", (str(store),))
             cluster = Cluster(folder, broker, f"sqlite:///{store}", ground.home / "registry")
             try:
-                begun = time.monotonic()
-                worker = cluster.start_worker(
-                    LABELSTREAM_ENGINE=engine,
-                    LABELSTREAM_CACHE_MB=str(cache_mb),
-                    OMP_NUM_THREADS=str(usable_cpus()),
-                )
-                loading = time.monotonic() - begun
-                file = ground.repeating if repeating else ground.file
-                process = cluster.start_producer("ingest", file, "--wait", "--json")
-                producer = peak_until_end(process)
-                assert process.stdout is not None
-                told = json.loads(process.stdout.read())
-                first = cluster.value(
-                    "SELECT (julianday(min(l.labeled_at)) - julianday(j.created_at)) * 86400 "
-                    "FROM labeled_texts l JOIN jobs j ON j.id = l.job_id"
-                )
-                rows = cluster.rows("SELECT external_id, label FROM labeled_texts")
-                peak = producer + peak_mib(worker.pid)
+                run = self._labelled(cluster, ground.repeating if self.repeating else ground.file)
             finally:
                 cluster.stop()
-        labels = {row.external_id: row.label for row in rows}
-        assert len(labels) == ground.rows, f"{len(labels)} of {ground.rows} rows are labelled"
-        log = cluster.worker_log(0).read_text(encoding="utf-8")
-        return Run(loading, told["seconds"], first, peak, labels, hit_rate(log))
+        assert len(run.labels) == ground.rows, f"{len(run.labels)} of {ground.rows} are labelled"
+        # Only a worker that has left tells it.
+        return replace(run, hit_rate=hit_rate(cluster.worker_log(0).read_text(encoding="utf-8")))
 
-    return run
+    def _labelled(self, cluster: Cluster, file: Path) -> Run:
+        begun = time.monotonic()
+        worker = cluster.start_worker(
+            LABELSTREAM_ENGINE=self.engine,
+            LABELSTREAM_CACHE_MB=str(self.cache_mb),
+            OMP_NUM_THREADS=str(usable_cpus()),
+        )
+        loading = time.monotonic() - begun
+        process = cluster.start_producer("ingest", file, "--wait", "--json")
+        producer = peak_until_end(process)
+        assert process.stdout is not None
+        told = json.loads(process.stdout.read())
+        first = cluster.value(
+            "SELECT (julianday(min(l.labeled_at)) - julianday(j.created_at)) * 86400 "
+            "FROM labeled_texts l JOIN jobs j ON j.id = l.job_id"
+        )
+        rows = cluster.rows("SELECT external_id, label FROM labeled_texts")
+        labels = {row.external_id: row.label for row in rows}
+        return Run(loading, told["seconds"], first, producer + peak_mib(worker.pid), labels)
 
 
 def alone(engine: str) -> Callable[[Ground, Path], Run]:

@@ -11,12 +11,13 @@ from xml.etree import ElementTree
 import psutil
 import pytest
 
+from benchmarks.end_to_end import ALONE, ENGINES, FORGETTING, REMEMBERING, WAY, steps
 from benchmarks.ground import chosen_texts, with_repeats
 from benchmarks.peaks import end_all
 from benchmarks.picture import INK, picture
 from benchmarks.roofline import Roofline, flop_a_row
 from benchmarks.speed_table import Line, Repeats, Table, in_markdown, lines
-from benchmarks.ways import Ground, Run, Way, hit_rate
+from benchmarks.ways import Ground, Ours, Run, Way, hit_rate
 from tests.training.html_page import chart_words
 from tests.worker.versions import version
 from training.data import read_data
@@ -100,6 +101,16 @@ def test_it_runs_and_writes_the_table_as_json_and_a_picture(tmp_path: Path) -> N
     assert ours["way"] in done.stdout
 
 
+def test_only_where_texts_repeat_is_remembering_measured_beside_forgetting() -> None:
+    found = steps({"torch": ENGINES["torch"], "ray": way("ray", "not here")}, ["torch"])
+    assert list(found) == [
+        (WAY, "torch"), (ALONE, "torch"), (FORGETTING, "torch"), (REMEMBERING, "torch"),
+    ]  # fmt: skip
+    assert found[WAY, "torch"] == Ours("torch", repeating=False, cache_mb=0)
+    assert found[FORGETTING, "torch"] == Ours("torch", repeating=True, cache_mb=0)
+    assert found[REMEMBERING, "torch"] == Ours("torch", repeating=True, cache_mb=64)
+
+
 def test_a_line_has_the_median_the_ratio_to_the_first_and_the_share_of_labels() -> None:
     fp32 = {"1": "joy", "2": "anger", "3": "joy", "4": "love"}
     truth = {"1": "joy", "2": "fear"}
@@ -131,6 +142,7 @@ def test_without_fp32_or_labelled_texts_a_line_says_nothing_of_them() -> None:
 
 def test_what_is_skipped_stands_in_the_table_with_its_reason() -> None:
     shown = in_markdown(table(Line("a", True, None, 20.0), Line("ray", False, "not installed")))
+    assert "\n| a   | 20     |       |" in shown, "the reason makes no column wider"
     assert "\n| ray | skipped: not installed |\n" in shown
     assert "301 GFLOP/s in fp32: 637 rows/s; 1,180 GOP/s in 8 bits: 2,500 rows/s" in shown
     assert "| ours | 200                        | 4.0%     | 280                 | 30.0%" in shown
@@ -155,8 +167,11 @@ def test_a_picture_has_a_bar_and_a_figure_for_each_way_and_the_roofline() -> Non
 @pytest.mark.parametrize("page", ["#ffffff", "#0d1117"])
 def test_the_words_of_a_picture_can_be_read_on_a_light_page_and_on_a_dark_one(page: str) -> None:
     drawn = picture(table(Line("ours", True, None, 20.0)))
-    assert f"fill: {INK}" in drawn
-    assert "fill: #000000" not in drawn
+    words = ElementTree.fromstring(drawn).findall(".//{*}text")  # noqa: S314
+    assert words
+    # Without a colour of its own a word is black.
+    for word in words:
+        assert f"fill: {INK}" in word.get("style", "") or (word.text or "").startswith("roofline")
     lighter, darker = sorted((luminance(INK), luminance(page)), reverse=True)
     assert (lighter + 0.05) / (darker + 0.05) > 4
 
