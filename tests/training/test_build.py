@@ -13,9 +13,13 @@ from db.registry.names import parse_ref
 from db.registry.versions import resolve
 from db.store import open_store
 from tests.db.test_artifact_cache import files_of_at_most
+from tests.tiny_models import WORDS
 from tests.training.conftest import Moods
 from tests.training.moods import QUICK, refused, said, settings_of, write_splits
-from worker.builds import build_key
+from worker.builds import Unbuildable, build_key
+from worker.engines.protocol import Ids, Logits
+from worker.engines.torch_engine import TorchEngine
+from worker.int8 import building
 
 
 @pytest.fixture
@@ -126,3 +130,32 @@ def test_a_folder_for_temporary_files_that_cannot_be_used_is_one_line(
         f"nothing can be written to {tmp_path}/file (Not a directory); "
         "make room there, or set TMPDIR to a folder with room"
     )
+
+
+class Shifted(TorchEngine):
+    """fp32, but that every logit is larger by ten: the same best label, and every label holds."""
+
+    def logits(self, input_ids: Ids, attention_mask: Ids) -> Logits:
+        return super().logits(input_ids, attention_mask) + 10
+
+
+def test_a_build_of_a_multi_label_model_is_checked_by_every_label(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_of(home)
+    store = open_store(settings)
+    single = resolve(store, parse_ref("mood:1"))
+    merged = Path(settings.registry) / str(single.merged)
+
+    def shifted(_folder: Path, max_length: int) -> Shifted:
+        return Shifted(merged, max_length, "cpu")
+
+    monkeypatch.setattr(building, "write_build", lambda *_: None)
+    monkeypatch.setattr(building, "OpenvinoEngine", shifted)
+    texts = [" ".join(WORDS[number : number + 6]) for number in range(20)]
+    made = building.build_version(store, settings, single, texts, texts, who="me")
+    assert made.agreement.share == 1.0
+    several = replace(single, multi_label=True)
+    with pytest.raises(Unbuildable, match=r"gives the label of fp32 for \d+\.\d% of 20 texts"):
+        building.build_version(store, settings, several, texts, texts, who="me")
+    store.close()

@@ -183,3 +183,24 @@ def test_a_row_without_logits_agrees_with_nothing() -> None:
     assert (compared.rows, compared.close, compared.same) == (3, 1, 1)
     # Nor is a build good of which nothing was seen.
     assert agreement(found[2:], fp32_logits[2:]).share == 0
+
+
+def test_of_a_multi_label_model_every_label_must_be_the_same() -> None:
+    fp32_logits = np.array(
+        # The last two: one label may hold or not, and one row that fp32 has nothing of.
+        [[3, 1, -2], [3, 1, -2], [3, 1, -2], [-1, -3, -2], [3, 0.0005, -2], [np.inf, 1, 1]],
+        dtype=np.float32,
+    )
+    found = np.array(
+        # As it is; another best label, and the same that hold; one that holds no more; two of none.
+        [[3, 1, -2], [1, 3, -9], [3, -0.1, -2], [0.2, -3, -2], [3, -1, -2], [3, 1, 1]],
+        dtype=np.float32,
+    )
+    compared = agreement(found, fp32_logits, multi_label=True)
+    assert (compared.rows, compared.close, compared.same) == (6, 2, 2)
+    assert compared.share == 2 / 4
+    # By the best label alone: all but the second row.
+    alone = agreement(found[:5], fp32_logits[:5])
+    assert (alone.close, alone.same) == (0, 4)
+    nothing = np.full_like(found, np.nan)
+    assert agreement(nothing, fp32_logits, multi_label=True).same == 0

@@ -76,7 +76,7 @@ def build_version(
         write_build(merged, version, calibration, folder)
         fp32 = _logits(version, TorchEngine(merged, version.max_length, "cpu"), check)
         found = _logits(version, OpenvinoEngine(folder, version.max_length), check)
-        compared = agreement(found, fp32)
+        compared = agreement(found, fp32, multi_label=version.multi_label)
         least = LEAST_AGREEMENT if truth is None else LEAST_AGREEMENT_ON_DATA
         if compared.share < least:
             raise Unbuildable(
