@@ -68,6 +68,7 @@ class Store:
         self.engine = self._make_engine()
         event.listen(self.engine, "handle_error", _withhold_values)
         self.patience = patience
+        self._writing = threading.Lock()
         self._outage = Outage()
 
     def _make_engine(self) -> Engine:
@@ -112,10 +113,27 @@ class Store:
 
         Ctrl-C comes after it, not in its middle: it is as short as every writing transaction.
         """
-        with in_one_piece(), self.engine.connect() as connection:
+        with in_one_piece(), self._turn(), self.engine.connect() as connection:
             connection = connection.execution_options(labelstream_write=True)
             with connection.begin():
                 yield connection
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Let one thread of this process at a time write to SQLite.
+
+        SQLite itself lets those who wait sleep, longer and longer, while the lock is free again.
+        """
+        if self.dialect != "sqlite":
+            yield
+            return
+        # One that holds it for too long is SQLite's to judge.
+        taken = self._writing.acquire(timeout=SQLITE_BUSY_SECONDS)
+        try:
+            yield
+        finally:
+            if taken:
+                self._writing.release()
 
     @contextmanager
     def _connected(self) -> Iterator[Connection]:
