@@ -29,7 +29,7 @@ from benchmarks.speed_table import Alone, Repeats, Table, in_markdown, lines, ra
 from benchmarks.ways import ROOT, Ground, Ours, Run, Way, alone, peers
 from db.settings import Settings
 from tests.cluster import clean_environment
-from worker.openvino_runtime import usable_cpus
+from worker.threads import usable_cpus
 
 #: Ours, by the engine that is asked for.
 ENGINES = {

@@ -19,8 +19,8 @@ import numpy as np
 #: Rows and columns of the matrices: what a product reads and writes is little beside its arithmetic.
 SIDE = 4096
 
-#: For how long products are computed; the fastest counts.
-SECONDS = 2.0
+#: Products that are computed after a first one; the fastest counts.
+PRODUCTS = 10
 
 
 @dataclass(frozen=True)
@@ -61,24 +61,25 @@ def flop_a_row(config: Mapping[str, Any], lengths: Sequence[int]) -> float:
     return float(config["num_hidden_layers"] * (linear + attention) + head)
 
 
-def fp32_gflops(side: int = SIDE, seconds: float = SECONDS) -> float:
+def fp32_gflops(side: int = SIDE) -> float:
     """Return billions of operations a second of a product in fp32, by torch."""
     import torch
 
-    from worker.openvino_runtime import usable_cpus
+    from worker.threads import usable_cpus
 
     torch.set_num_threads(usable_cpus())
     left, right, out = (torch.rand(side, side) for _ in range(3))
-    return 2 * side**3 / _fastest(lambda: torch.mm(left, right, out=out), seconds) / 1e9
+    return 2 * side**3 / _fastest(lambda: torch.mm(left, right, out=out)) / 1e9
 
 
-def int8_gops(side: int = SIDE, seconds: float = SECONDS) -> float | None:
+def int8_gops(side: int = SIDE) -> float | None:
     """Return billions of operations a second of a product in 8 bits, by OpenVINO.
 
     Putting the left matrix on 256 levels is in the time, as it is in an engine. None where the
     product would run in fp32.
     """
-    from worker.openvino_runtime import openvino, usable_cpus
+    from worker.openvino_runtime import openvino
+    from worker.threads import usable_cpus
 
     ov = openvino()
     ops = ov.opset13
@@ -100,7 +101,7 @@ def int8_gops(side: int = SIDE, seconds: float = SECONDS) -> float | None:
         return None
     request = compiled.create_infer_request()
     values = chance.uniform(-1, 1, (side, side)).astype(np.float32)
-    fastest = _fastest(lambda: request.infer([values], share_inputs=True), seconds)
+    fastest = _fastest(lambda: request.infer([values], share_inputs=True))
     return 2 * side**3 / fastest / 1e9
 
 
@@ -114,12 +115,11 @@ def _is_in_8_bits(compiled: Any) -> bool:
     return product.endswith("I8")
 
 
-def _fastest(product: Callable[[], object], seconds: float) -> float:
-    """Return the seconds of the fastest of the products that `seconds` leave time for."""
+def _fastest(product: Callable[[], object]) -> float:
+    """Return the seconds of the fastest of some products."""
     product()
     times: list[float] = []
-    end = time.monotonic() + seconds
-    while not times or time.monotonic() < end:
+    for _ in range(PRODUCTS):
         started = time.perf_counter()
         product()
         times.append(time.perf_counter() - started)

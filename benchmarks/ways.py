@@ -18,7 +18,7 @@ from typing import Any
 from benchmarks.peaks import peak_mib, peak_of_ray_until_end, peak_until_end
 from tests.cluster import BIN, Cluster, clean_environment, wait_until
 from tests.services import start_redis
-from worker.openvino_runtime import usable_cpus
+from worker.threads import usable_cpus
 
 ROOT = Path(__file__).parents[1]
 
@@ -166,7 +166,7 @@ class Ours:
                 source.execute("VACUUM INTO ?", (str(store),))
             cluster = Cluster(folder, broker, f"sqlite:///{store}", ground.home / "registry")
             try:
-                run = self._labelled(cluster, ground.repeating if self.repeating else ground.file)
+                run = self._labelled(cluster, ground.repeating)
             finally:
                 cluster.stop()
         assert len(run.labels) == ground.rows, f"{len(run.labels)} of {ground.rows} are labelled"

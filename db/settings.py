@@ -64,6 +64,13 @@ class Settings(BaseSettings):
         allow_inf_nan=False,
         description="seconds a row that `text-hash` and `fixed-time` take; unset: 0 and 0.001",
     )
+    threads: int | None = Field(
+        None,
+        ge=0,
+        le=1024,
+        description="threads that an engine computes with on CPUs; 0: one for each processor that "
+        "the process may use; unset: OMP_NUM_THREADS, else as 0",
+    )
     concurrency: int = Field(4, ge=1, le=64, description="Celery threads around one engine thread")
     max_loaded: int = Field(
         MAX_LOADED, ge=1, le=64, description="versions that a worker keeps loaded at once"

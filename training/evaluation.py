@@ -78,7 +78,9 @@ def candidate(adapter: Path, described: NewVersion, settings: Settings) -> Itera
     )
     with tempfile.TemporaryDirectory(prefix="labelstream-merge-") as folder:
         merge_files(adapter, described, Path(folder), name=described.model)
-        engine = make_engine("torch", Path(folder), version, settings.device)
+        engine = make_engine(
+            "torch", Path(folder), version, settings.device, threads=settings.threads
+        )
         with Classifier(version, engine) as classifier:
             yield classifier
 

@@ -1,7 +1,5 @@
 """OpenVINO, imported so that it tells nobody, and what a build for it depends on."""
 
-import math
-import os
 import platform
 import sys
 from importlib import import_module
@@ -61,27 +59,3 @@ def cpu_features(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
     flags = next((line.split(":", 1)[1] for line in lines if line.startswith(_FLAGS)), "")
     there = set(flags.split())
     return " ".join([platform.machine(), *(name for name in _FEATURES if name in there)])
-
-
-def usable_cpus(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
-    """Return how many processors this process may run on, a container's quota of time included.
-
-    More threads than that would stand still together when the quota is used up.
-    """
-    affinity = hasattr(os, "sched_getaffinity")
-    cpus = len(os.sched_getaffinity(0)) if affinity else os.cpu_count() or 1
-    quota = _quota(cgroup)
-    return cpus if quota is None else max(1, min(cpus, math.ceil(quota)))
-
-
-def _quota(cgroup: Path) -> float | None:
-    """Return the processors' worth of time that the control group in `cgroup` has; None: no limit."""
-    for files in (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
-        try:
-            words = " ".join((cgroup / file).read_text(encoding="ascii") for file in files).split()
-            quota, period = int(words[0]), int(words[1])
-        except (OSError, ValueError, IndexError):
-            # Not this generation of control groups, or "max".
-            continue
-        return quota / period if quota > 0 and period > 0 else None
-    return None

@@ -47,15 +47,13 @@ class Loader:
         started = time.monotonic()
         name, folder = self._choice(version)
         try:
-            engine = make_engine(
-                name, folder, version, self._settings.device, pace=self._settings.engine_pace
-            )
+            engine = self._make(name, folder, version)
         except (RegistryError, ImportError) as error:
             if name != ENGINE or self._settings.engine == ENGINE:
                 raise
             log.warning("model %s: %s; it runs under torch here", version, one_line(error))
             folder = ensure_merged(self._store, self._settings, version)
-            engine = make_engine("torch", folder, version, self._settings.device)
+            engine = self._make("torch", folder, version)
         self.loads += 1
         log.info(
             "model %s loaded on %s with engine %s in %.1f s",
@@ -65,6 +63,12 @@ class Loader:
             time.monotonic() - started,
         )
         return engine
+
+    def _make(self, name: str, folder: Path | None, version: Version) -> Engine:
+        given = self._settings
+        return make_engine(
+            name, folder, version, given.device, pace=given.engine_pace, threads=given.threads
+        )
 
     def _choice(self, version: Version) -> tuple[str, Path | None]:
         """Return the engine for `version`, and the folder of what it computes with."""

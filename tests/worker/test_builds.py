@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from db.defaults import BUILD_AGAIN_SECONDS, BUILD_LIMIT_SECONDS, LOAD_LIMIT_SECONDS
 from db.errors import RegistryError, UsageError
@@ -27,6 +28,7 @@ from worker import builds
 from worker.build import build
 from worker.builds import build_key
 from worker.classifier import Classifier
+from worker.engines.openvino_engine import OpenvinoEngine
 from worker.int8 import building
 from worker.probes import PROBE_FILE, Probes, read_probes
 from worker.serving import Loader
@@ -181,6 +183,22 @@ def test_a_build_that_cannot_be_loaded_does_not_keep_a_version_from_serving(
     asked = settings.model_copy(update={"engine": "openvino"})
     with pytest.raises(RegistryError, match="cannot be loaded"):
         Loader(store, asked).load(starter)
+
+
+def test_whichever_engine_serves_computes_with_as_many_threads_as_the_settings_say(
+    settings: Settings, store: Store, starter: Version
+) -> None:
+    one = settings.model_copy(update={"threads": 1})
+    engine = Loader(store, one).load(starter)
+    assert isinstance(engine, OpenvinoEngine)
+    assert engine.threads == 1
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        Loader(store, one.model_copy(update={"engine": "torch"})).load(starter)
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_openvino_is_for_cpus(settings: Settings, store: Store, starter: Version) -> None:

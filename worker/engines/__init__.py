@@ -16,14 +16,20 @@ COMPUTES_NO_MODEL = (*NEEDS_NO_MODEL, "constant-tokenised")
 
 
 def make_engine(
-    name: str, folder: Path | None, version: Version, device: str, *, pace: float | None = None
+    name: str,
+    folder: Path | None,
+    version: Version,
+    device: str,
+    *,
+    pace: float | None = None,
+    threads: int | None = None,
 ) -> Engine:
     """Make the engine `name` for the model in `folder`; imports only what it needs.
 
     `folder` holds the merged model, for `openvino` a build of it, and may be None for an engine that
-    needs no model. `pace` is the number of seconds a row
-    that `text-hash` and `fixed-time` take, each its own where it is None. Raises `UsageError` for
-    an unknown name or a device that is not there.
+    needs no model. `pace` is the number of seconds a row that `text-hash` and `fixed-time` take, each
+    its own where it is None; `threads` is that of the settings. Raises `UsageError` for an unknown
+    name or a device that is not there.
     """
     if name == "constant":
         from worker.engines.constant import ConstantEngine
@@ -46,10 +52,10 @@ def make_engine(
         from worker.engines.torch_engine import TorchEngine
 
         assert folder is not None, "this engine computes with a model"  # noqa: S101
-        return TorchEngine(folder, version.max_length, device)
+        return TorchEngine(folder, version.max_length, device, threads)
     if name == "openvino":
         from worker.engines.openvino_engine import OpenvinoEngine
 
         assert folder is not None, "this engine computes with a build"  # noqa: S101
-        return OpenvinoEngine(folder, version.max_length)
+        return OpenvinoEngine(folder, version.max_length, threads)
     raise UsageError(f"there is no engine {name!r}; see LABELSTREAM_ENGINE in the README")

@@ -7,7 +7,8 @@ import numpy as np
 from db.errors import RegistryError
 from worker.encoder import TokenizerEncoder
 from worker.engines.protocol import Ids, Logits
-from worker.openvino_runtime import openvino, usable_cpus
+from worker.openvino_runtime import openvino
+from worker.threads import asked_threads, usable_cpus
 
 #: The graph, as `worker.build` writes it; its weights stand beside it, in model.bin.
 GRAPH_FILE = "model.xml"
@@ -16,21 +17,22 @@ GRAPH_FILE = "model.xml"
 class OpenvinoEngine:
     """A build, compiled for this processor.
 
-    `folder` holds model.xml, model.bin, config.json and tokenizer.json. Raises `RegistryError` for
+    `folder` holds model.xml, model.bin, config.json and tokenizer.json; `threads` as in
+    `worker.threads.asked_threads`. Raises `RegistryError` for
     a build that cannot be read.
     """
 
     name = "openvino"
     device = "cpu"
 
-    def __init__(self, folder: Path, max_length: int) -> None:
+    def __init__(self, folder: Path, max_length: int, threads: int | None = None) -> None:
         self.encoder = TokenizerEncoder(folder, max_length)
         self.padding_id = self.encoder.padding_id
         core = openvino().Core()
         config = {
-            # One micro-batch at a time, on all processors.
+            # One micro-batch at a time, on all processors that it may have.
             "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_NUM_THREADS": usable_cpus(),
+            "INFERENCE_NUM_THREADS": asked_threads(threads) or usable_cpus(),
             # What is not in 8 bits stays fp32 where a processor has bf16 too: it is hardly faster
             # between the linear layers, and labels do not depend on it.
             "INFERENCE_PRECISION_HINT": "f32",
@@ -40,6 +42,8 @@ class OpenvinoEngine:
         except RuntimeError as error:
             first = (str(error).strip().splitlines() or ["no reason given"])[-1]
             raise RegistryError(f"the build in {folder} cannot be loaded: {first}") from None
+        #: As the compiled model has it.
+        self.threads: int = compiled.get_property("INFERENCE_NUM_THREADS")
         self._request = compiled.create_infer_request()
 
     def logits(self, input_ids: Ids, attention_mask: Ids) -> Logits:

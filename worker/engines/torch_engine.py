@@ -9,18 +9,22 @@ import numpy as np
 from db.errors import RegistryError, UsageError
 from worker.encoder import TokenizerEncoder
 from worker.engines.protocol import EngineOutOfMemory, Ids, Logits
+from worker.threads import asked_threads, usable_cpus
 
 
 class TorchEngine:
     """The merged model under torch, with scaled-dot-product attention.
 
-    `folder` holds model.safetensors, config.json and tokenizer.json. Raises `UsageError` for a
-    device that is not there, `RegistryError` for a model that cannot be read.
+    `folder` holds model.safetensors, config.json and tokenizer.json; `threads` as in
+    `worker.threads.asked_threads`, for torch in the whole process. Raises `UsageError` for a device
+    that is not there, `RegistryError` for a model that cannot be read.
     """
 
     name = "torch"
 
-    def __init__(self, folder: Path, max_length: int, device: str = "auto") -> None:
+    def __init__(
+        self, folder: Path, max_length: int, device: str = "auto", threads: int | None = None
+    ) -> None:
         # Nothing is asked of a hub: the folder has everything, and `local_files_only` sees to it.
         # HF_HUB_OFFLINE would do more than that: a child that merges the next version inherits
         # it, and may have to fetch a base.
@@ -33,6 +37,8 @@ class TorchEngine:
         transformers_logging.set_verbosity_error()
         transformers_logging.disable_progress_bar()
         self._torch = torch
+        # Its own choice is one for each core, but of the machine's, not of a container's.
+        torch.set_num_threads(asked_threads(threads) or min(torch.get_num_threads(), usable_cpus()))
         self.device = _device(device)
         self.encoder = TokenizerEncoder(folder, max_length)
         self.padding_id = self.encoder.padding_id

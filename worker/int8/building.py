@@ -70,12 +70,12 @@ def build_version(
     agree with fp32 on less than 97 % of `check`, 99 % of labelled data; nothing is recorded then.
     Raises `ServiceUnavailable` where this machine has no room for it.
     """
-    key = build_key()
+    key, length, threads = build_key(), version.max_length, settings.threads
     merged = ensure_merged(store, settings, version)
     with scratch("labelstream-build-") as folder:
         write_build(merged, version, calibration, folder)
-        fp32 = _logits(version, TorchEngine(merged, version.max_length, "cpu"), check)
-        found = _logits(version, OpenvinoEngine(folder, version.max_length), check)
+        fp32 = _logits(version, TorchEngine(merged, length, "cpu", threads), check)
+        found = _logits(version, OpenvinoEngine(folder, length, threads), check)
         compared = agreement(found, fp32, multi_label=version.multi_label)
         least = LEAST_AGREEMENT if truth is None else LEAST_AGREEMENT_ON_DATA
         if compared.share < least:

@@ -1,0 +1,45 @@
+"""How many threads an engine computes with on CPUs: as many as it is told, or all that it may have."""
+
+import math
+import os
+import re
+from pathlib import Path
+
+#: What programs that compute are commonly told by; of a list of numbers the first counts.
+_OMP = "OMP_NUM_THREADS"
+
+
+def asked_threads(setting: int | None) -> int | None:
+    """Return how many threads a person asked for; None if nobody did.
+
+    `setting` is LABELSTREAM_THREADS: 0 asks for all processors. Where it is not set,
+    OMP_NUM_THREADS counts.
+    """
+    if setting is not None:
+        return setting or usable_cpus()
+    said = re.match(r"\s*0*([1-9]\d{0,3})\s*(?:,|$)", os.environ.get(_OMP, ""))
+    return int(said[1]) if said else None
+
+
+def usable_cpus(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
+    """Return how many processors this process may run on, a container's quota of time included.
+
+    More threads than that would stand still together when the quota is used up.
+    """
+    affinity = hasattr(os, "sched_getaffinity")
+    cpus = len(os.sched_getaffinity(0)) if affinity else os.cpu_count() or 1
+    quota = _quota(cgroup)
+    return cpus if quota is None else max(1, min(cpus, math.ceil(quota)))
+
+
+def _quota(cgroup: Path) -> float | None:
+    """Return the processors' worth of time that the control group in `cgroup` has; None: no limit."""
+    for files in (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
+        try:
+            words = " ".join((cgroup / file).read_text(encoding="ascii") for file in files).split()
+            quota, period = int(words[0]), int(words[1])
+        except (OSError, ValueError, IndexError):
+            # Not this generation of control groups, or "max".
+            continue
+        return quota / period if quota > 0 and period > 0 else None
+    return None
