@@ -166,7 +166,7 @@ class Ours:
                 source.execute("VACUUM INTO ?", (str(store),))
             cluster = Cluster(folder, broker, f"sqlite:///{store}", ground.home / "registry")
             try:
-                run = self._labelled(cluster, ground.repeating)
+                run = self._labelled(cluster, ground.repeating if self.repeating else ground.file)
             finally:
                 cluster.stop()
         assert len(run.labels) == ground.rows, f"{len(run.labels)} of {ground.rows} are labelled"
