@@ -17,6 +17,7 @@ from sqlalchemy import func, select
 
 from benchmarks.made_tweets import made_tweets, write_tweets
 from benchmarks.peaks import peak_mib
+from benchmarks.scale_parts import Spent, spent
 from db.defaults import CHUNK_ROWS
 from db.ledger.workers import living_workers
 from db.registry.names import parse_ref
@@ -80,6 +81,8 @@ class Run:
     worker_mib: float
     #: From the workers' start until all of them take messages.
     ready: float
+    #: From then until the end, with the producer's start.
+    spent: Spent
 
     @property
     def rate(self) -> float:
@@ -178,14 +181,17 @@ def labelled(
         running = [cluster.start_worker(wait=False, **settings) for _ in range(workers)]
         wait_until(lambda: _all_ready(cluster, running), 180, "the workers are ready")
         ready = time.monotonic() - begun
+        processes = [each.pid for each in running]
+        before = spent(cluster, processes)
         process = cluster.start_producer("ingest", file, "--wait", "--json")
         peak = _peak_until_end(cluster, process, running)
         told = _told(process)
         stored = cluster.value("SELECT count(*) FROM labeled_texts")
         if (told["state"], told["labeled"], stored) != ("done", rows, rows):
             raise SystemExit(f"of {rows} rows {stored} are labelled: {told}")
-        worker = max(peak_mib(each.pid) for each in running)
-        return Run(stored, told["seconds"], peak, worker, ready)
+        worker = max(map(peak_mib, processes))
+        after = spent(cluster, processes)
+        return Run(stored, told["seconds"], peak, worker, ready, after - before)
 
 
 def entered(ground: Ground, database: str, rows: int) -> Entered:

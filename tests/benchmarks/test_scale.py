@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from benchmarks.made_tweets import made_tweets
-from benchmarks.scale_runs import Ground, entered, labelled, prepared
+from benchmarks.scale_parts import Spent
+from benchmarks.scale_runs import Ground, Run, entered, labelled, prepared
+from benchmarks.scale_tables import bytes_of, parts_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -43,14 +45,14 @@ def test_rows_are_labelled_and_entered_on_both_databases(
 ) -> None:
     tables, printed = measured(
         tmp_path / "scale.json",
-        *("--tables", "pipeline", "memory", "enqueue", "--rows", "300"),
+        *("--tables", "pipeline", "memory", "parts", "bytes", "enqueue", "--rows", "300"),
         LABELSTREAM_TEST_REDIS_URL=redis_url,
         LABELSTREAM_TEST_DATABASE_URL=postgres_server,
     )
-    assert list(tables) == ["pipeline", "memory", "enqueue"]
+    assert list(tables) == ["pipeline", "memory", "parts", "bytes", "enqueue"]
     both = [["sqlite", 300], ["postgresql", 300]]
-    for name, lines in tables.items():
-        assert of(lines, "database", "rows") == both, name
+    for name in ("pipeline", "memory", "enqueue"):
+        assert of(tables[name], "database", "rows") == both, name
         assert f"\n{name}\n" in printed
     for line in tables["pipeline"]:
         assert line["rows_per_second"] == pytest.approx(300 / line["seconds"])
@@ -59,6 +61,15 @@ def test_rows_are_labelled_and_entered_on_both_databases(
         # No Python that has imported a driver and Celery has less.
         assert line["producer_mib"] > 30
         assert line["worker_mib"] > 30
+    assert of(tables["parts"], "database", "part") == [
+        *(["sqlite", part] for part in ("producer", "worker", "redis")),
+        *(["postgresql", part] for part in ("producer", "worker", "redis", "postgresql")),
+    ]
+    on_sqlite, on_postgresql = tables["bytes"]
+    # A row has a text of a hundred bytes and its scores, and PostgreSQL logs what it stores.
+    assert on_sqlite["stored_a_row"] > 100
+    assert on_postgresql["stored_a_row"] > 100
+    assert (on_sqlite["logged_a_row"], on_postgresql["logged_a_row"] > 100) == (0, True)
     for line in tables["enqueue"]:
         assert line["rows_per_second"] == pytest.approx(300 / line["seconds"])
         assert line["whole_seconds"] > line["seconds"]
@@ -110,6 +121,25 @@ def test_a_run_that_lacks_a_row_ends_the_command(ground: Ground) -> None:
     ground.file(300).write_text("id,text\n" + "".join(rows[:299]))
     with pytest.raises(SystemExit, match="of 300 rows 299 are entered"):
         entered(ground, "sqlite", 300)
+
+
+def run_of(rows: int, producer: float, redis: float, stored: int, logged: int) -> Run:
+    spent = Spent({"producer": producer, "redis": redis}, stored, logged)
+    return Run(rows, 1.0, 100.0, 100.0, 1.0, spent)
+
+
+def test_what_a_row_costs_is_told_by_the_difference_of_two_sizes() -> None:
+    # The start of a producer, 1 s, is not its rows'; the first of three odd runs is nobody's.
+    few = [run_of(100, seconds, 0.5, 5000, 800) for seconds in (9.0, 1.0, 1.25)]
+    many = [run_of(300, seconds, 0.5, 25_000, 2400) for seconds in (0.0, 1.75, 2.0)]
+    assert parts_of("sqlite", few, many) == [
+        {"database": "sqlite", "part": "producer", "us_a_row": 2500.0, "one_cpu": 400.0},
+        {"database": "sqlite", "part": "redis", "us_a_row": 0.0, "one_cpu": None},
+    ]
+    assert bytes_of("sqlite", few, many) == {
+        "database": "sqlite", "stored_a_row": 100.0, "logged_a_row": 8.0
+    }  # fmt: skip
+    assert bytes_of("sqlite", [], few)["stored_a_row"] == 50.0, "of one size all of it"
 
 
 def test_made_texts_are_distinct_the_same_each_time_and_as_long_as_tweets() -> None:
