@@ -98,8 +98,11 @@ class Feeder:
             try:
                 chunk = next(source)
             except StopIteration:
+                self._writer.mark_sent()
                 return
-            if chunk is not None:
+            if chunk is None:
+                self._writer.mark_sent()
+            else:
                 number = chunk.add(self._writer)
                 if number is not None:
                     self._open_at_most += 1
@@ -116,5 +119,6 @@ class Feeder:
             self._open_at_most = self._writer.open_chunks()
             if self._open_at_most < self._max_open:
                 return
+            self._writer.mark_sent()
             self._on_tick()
             time.sleep(_LOOK_SECONDS)

@@ -1,6 +1,7 @@
 """What the reader hands out: rows, rejected rows, and the place from which reading may go on."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from db.errors import LabelstreamError
 
@@ -30,8 +31,7 @@ class Position:
     row: int
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One text to label; `row_number` counts from 1 over all files, rejected rows included."""
 
     row_number: int

@@ -136,7 +136,7 @@ class Sender:
         self._watch = watch
 
     def send(self, number: int) -> None:
-        """Send the message of a chunk that is safe in the ledger, and record that it was sent."""
+        """Send the message of a chunk that is safe in the ledger, and note that it was sent."""
         if self._watch.away:
             # Each try would be waited for, and the chunks of the source with it.
             return
@@ -145,4 +145,4 @@ class Sender:
         except Exception as error:  # noqa: BLE001  (kombu and redis raise many; the ledger has the chunk)
             self._watch.failed(error)
             return
-        self._writer.mark_sent(number)
+        self._writer.note_sent(number)

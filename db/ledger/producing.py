@@ -1,12 +1,13 @@
 """What a producer does to its job: every step begins by proving that the job is still its own."""
 
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Executable, Update, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Executable, bindparam, func, insert, select, update
 
 from db.clock import db_now
 from db.defaults import LEASE_SECONDS
@@ -19,6 +20,9 @@ from db.schema import Chunk, Job, Reject, table_of
 from db.store import Store
 
 Result = TypeVar("Result")
+
+#: Seconds for which a sent message waits for the next chunk to be recorded with it.
+_UNMARKED_SECONDS = 0.25
 
 #: Seconds for which letting go of a job is tried.
 _RELEASE_SECONDS = 3.0
@@ -93,6 +97,9 @@ class JobWriter:
         self._give_up = give_up
         self.job = production.job
         self._token = production.token
+        #: Chunks whose message was sent, which does not stand in the ledger yet.
+        self._sent: list[int] = []
+        self._marked_at = time.monotonic()
 
     def add_chunk(
         self, rows: ChunkRows, rejects: Sequence[NewReject], position: Mapping[str, Any]
@@ -114,6 +121,7 @@ class JobWriter:
                 return self._add(connection, payload, len(rows), rejects, position)
 
         number = self._retrying(add)
+        self._marked()
         return number if payload else None
 
     def add_entries(self, source: str, entries: Sequence[Entry], *, sent: bool = False) -> Entered:
@@ -145,7 +153,10 @@ class JobWriter:
                 )
                 return Entered(number if payload else None, count)
 
-        return self._retrying(add)
+        entered = self._retrying(add)
+        if entered.rows:
+            self._marked()
+        return entered
 
     def forget_entries(self, source: str, ids: Sequence[str]) -> None:
         """Remove the notes of entries which their source will not deliver again.
@@ -159,9 +170,27 @@ class JobWriter:
         """Remove the notes of entries that are older than `seconds`: their source begins anew."""
         self._fenced(lambda connection: forget_before(connection, source, seconds))
 
-    def mark_sent(self, number: int) -> None:
-        """Record that the message of a chunk was sent; needs no fence, for it only delays."""
-        self._write(_SENT, {"of_job": self.job, "of_number": number})
+    def note_sent(self, number: int) -> None:
+        """Remember that the message of a chunk was sent: the next chunk's transaction records it.
+
+        `mark_sent` records it at once where no chunk follows soon. Until then the sweeper may send
+        the message once more, which does no harm.
+        """
+        self._sent.append(number)
+        if time.monotonic() - self._marked_at > _UNMARKED_SECONDS:
+            self.mark_sent()
+
+    def mark_sent(self) -> None:
+        """Record the messages that were sent; needs no fence, for it only delays."""
+        if not self._sent:
+            return
+
+        def mark() -> None:
+            with self._store.write() as connection:
+                self._mark_sent(connection)
+
+        self._retrying(mark)
+        self._marked()
 
     def renew(self) -> None:
         """Hold the job for another lease."""
@@ -213,6 +242,7 @@ class JobWriter:
         sent: bool = False,
     ) -> int:
         number = self._step(connection, _ADVANCE, new_position=dict(position)) - 1
+        self._mark_sent(connection)
         statement = _CHUNK_SENT if sent else _CHUNK_TO_SEND
         connection.execute(
             statement if payload else _CHUNK_DONE,
@@ -245,6 +275,15 @@ class JobWriter:
             )
         )
 
+    def _mark_sent(self, connection: Connection) -> None:
+        if self._sent:
+            rows = [{"of_job": self.job, "of_number": number} for number in self._sent]
+            connection.execute(_SENT, rows)
+
+    def _marked(self) -> None:
+        self._sent.clear()
+        self._marked_at = time.monotonic()
+
     def _set(self, **values: Any) -> None:
         tries = 0
 
@@ -270,13 +309,6 @@ class JobWriter:
     def _has_ended(self, connection: Connection) -> bool:
         state = connection.scalar(select(Job.state).where(Job.id == self.job))
         return state in ("done", "failed")
-
-    def _write(self, statement: Update, parameters: dict[str, Any]) -> None:
-        def write() -> None:
-            with self._store.write() as connection:
-                connection.execute(statement, parameters)
-
-        self._retrying(write)
 
     def _retrying(self, transaction: Callable[[], Result]) -> Result:
         return self._store.retrying(transaction, on_trouble=self._on_trouble, give_up=self._give_up)

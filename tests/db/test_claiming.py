@@ -91,7 +91,8 @@ def test_only_the_token_renews_a_lease(store: Store) -> None:
 def test_only_the_token_hands_back_and_without_suspicion(store: Store) -> None:
     writer = begin(store)
     number = add(writer, 1, 3)
-    writer.mark_sent(number)
+    writer.note_sent(number)
+    writer.mark_sent()
     taken = held(store, writer.job, number)
     assert hand_back(store, stranger(taken)) is False
     assert value(store, "SELECT state FROM chunks") == "leased"

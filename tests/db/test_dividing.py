@@ -82,7 +82,8 @@ def test_a_chunk_lost_alone_is_halved(store: Store) -> None:
     parent = writer.add_chunk(rows, rejects, {"row": 9})
     assert parent is not None
     later = add(writer, 10, 1)
-    writer.mark_sent(later)
+    writer.note_sent(later)
+    writer.mark_sent()
     change(store, f"UPDATE chunks SET queued_at = {past(store, 90)} WHERE number = 1")
     taken = alone(store, writer.job, parent)
     lose(store, taken)

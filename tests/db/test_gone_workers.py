@@ -124,7 +124,8 @@ def test_messages_of_suspect_chunks_that_it_took_along_are_sent_again(
     writer = begin(store)
     suspect, other = add(writer, 1, 2), add(writer, 11, 2)
     for number in (suspect, other):
-        writer.mark_sent(number)
+        writer.note_sent(number)
+        writer.mark_sent()
     change(store, "UPDATE chunks SET suspect = :yes WHERE number = :n", yes=True, n=suspect)
     outbox = ListOutbox()
     assert Sweeper(store, outbox, "me").sweep() == Sweep()
@@ -139,7 +140,8 @@ def test_a_chunk_that_somebody_frozen_is_claiming_is_not_waited_for(
     store = postgres_store
     writer = begin(store)
     for first in (1, 11):
-        writer.mark_sent(add(writer, first, 2))
+        writer.note_sent(add(writer, first, 2))
+        writer.mark_sent()
     change(store, "UPDATE chunks SET suspect = true")
     record_worker(store, record("dead", dead))
     with ThreadPoolExecutor(1) as pool, store.write() as connection:

@@ -53,7 +53,8 @@ def sweeper(store: Store, outbox: ListOutbox) -> Sweeper:
 
 
 def sent(store: Store, writer: JobWriter, number: int, ago: float = 0.0) -> None:
-    writer.mark_sent(number)
+    writer.note_sent(number)
+    writer.mark_sent()
     change(
         store,
         f"UPDATE chunks SET sent_at = {past(store, ago)} WHERE number = :number",
@@ -153,7 +154,8 @@ def test_a_job_whose_last_closer_died_before_ending_it_is_ended(
     complete.exhaust()
     add(waiting, 1, 1)
     waiting.exhaust()
-    waiting.mark_sent(1)
+    waiting.note_sent(1)
+    waiting.mark_sent()
     assert sweeper.sweep() == Sweep(ended=1)
     assert get_job(store, complete.job).state == "done"
     assert get_job(store, waiting.job).state == "running"
