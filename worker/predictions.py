@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -63,24 +62,13 @@ def predict(
     best = logits.argmax(axis=1)
     confidences = shares[np.arange(len(shares)), best]
     unsure = confidences < (-np.inf if unsure_below is None else unsure_below)
-    template = _score_template(tuple(labels))
     return Predictions(
         labels=[labels[index] for index in best.tolist()],
         confidences=confidences.tolist(),
-        scores=[template % tuple(row) for row in shares.tolist()],
+        scores=[dump_json(dict(zip(labels, row, strict=True))) for row in shares.tolist()],
         every_label=_holding(shares, labels) if multi_label else [None] * len(shares),
         unsure=unsure.tolist(),
     )
-
-
-@cache
-def _score_template(labels: tuple[str, ...]) -> str:
-    """Return a JSON object of the labels with a place for each score.
-
-    A number is written as Python writes it, which is JSON unless it is not finite.
-    """
-    members = (dump_json(label).replace("%", "%%") + ":%r" for label in labels)
-    return "{" + ",".join(members) + "}"
 
 
 def _holding(shares: npt.NDArray[np.float64], labels: Sequence[str]) -> list[str | None]:
