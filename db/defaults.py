@@ -85,9 +85,13 @@ TOKENISE_LIMIT_SECONDS = 60.0
 WRITE_LIMIT_SECONDS = 60.0
 LOAD_LIMIT_SECONDS = 180.0
 
-#: Seconds of a load in which a version may be built for this processor; what is left of the load's
-#: limit is for its merge before, and for the engine that needs no build after it.
+#: Seconds in which a version may be built for this processor, once it is merged, before the engine that
+#: needs no build takes its place.
 BUILD_LIMIT_SECONDS = 120.0
+
+#: Seconds in which an embedded worker must be ready: at its first start it merges, builds and loads,
+#: each with its own limit, and a machine that is slow at all three is none that hangs.
+FIRST_START_SECONDS = LOAD_LIMIT_SECONDS + BUILD_LIMIT_SECONDS + LOAD_LIMIT_SECONDS
 
 #: Seconds for which a worker that could not have a version built makes do with the engine that needs
 #: no build, before it tries again at the version's next load: a disk or a database may be back then.

@@ -10,7 +10,7 @@ from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 from sqlalchemy.exc import DBAPIError
 
-from db.defaults import LOAD_LIMIT_SECONDS, QUEUE, START_TIMEOUT_SECONDS
+from db.defaults import FIRST_START_SECONDS, QUEUE, START_TIMEOUT_SECONDS
 from db.errors import ServiceUnavailable, UsageError, hide_password
 from db.ledger.jobs import ledger_id
 from db.ledger.workers import living_workers
@@ -61,7 +61,7 @@ def open_services(
                 outbox = CeleryOutbox(app, ledger_id(store))
                 if not living_workers(store, queue):
                     say("the worker loads its model; the first time that takes a little longer")
-                embedded.wait_until_ready(LOAD_LIMIT_SECONDS, lambda: living_workers(store, queue))
+                embedded.wait_until_ready(FIRST_START_SECONDS, lambda: living_workers(store, queue))
                 yield Services(
                     store, outbox, embedded.broker_url, settings.patience, embedded.worker_log
                 )

@@ -59,18 +59,24 @@ def usable_build(store: Store, settings: Settings, version: Version) -> Path | N
         return None
 
 
-def make_build(store: Store, settings: Settings, version: Version) -> bool:
-    """Make a build of `version` for this processor from the texts that it keeps, in a child process.
+def may_be_built(store: Store, version: Version) -> bool:
+    """Whether a build of `version` for this processor can be tried.
 
-    False, at once, if it keeps none, was found not to be buildable before, or OpenVINO is not
-    installed. Raises `RegistryError` for a
-    version that cannot be built in time, or whose build agrees too little with fp32.
+    Not if it keeps no texts, was found not to be buildable before, or OpenVINO is not installed.
     """
     if openvino_version() is None or PROBE_FILE not in version.adapter_sha256:
         return False
     if cannot_be_built(store, version, build_key()):
         log.info("model %s cannot be built here (see training show): it runs under torch", version)
         return False
+    return True
+
+
+def make_build(store: Store, settings: Settings, version: Version) -> None:
+    """Make a build of `version` for this processor from the texts that it keeps, in a child process.
+
+    Raises `RegistryError` for a version that cannot be built in time, or whose build agrees too
+    little with fp32.
+    """
     log.info("model %s is made ready for 8 bits on this kind of processor, once", version)
     derive("worker.build", store, settings, version, "built", BUILD_LIMIT_SECONDS)
-    return True

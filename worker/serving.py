@@ -12,7 +12,7 @@ from db.registry.names import ModelRef
 from db.registry.versions import Version, resolve
 from db.settings import Settings
 from db.store import Store
-from worker.builds import ENGINE, build_key, make_build, usable_build
+from worker.builds import ENGINE, build_key, make_build, may_be_built, usable_build
 from worker.derived import derive
 from worker.devices import on_cpu
 from worker.engines import COMPUTES_NO_MODEL, NEEDS_NO_MODEL, Engine, make_engine
@@ -98,9 +98,12 @@ class Loader:
         build = usable_build(self._store, self._settings, version)
         if build is not None or self._clock() < self._not_built.get(str(version), 0.0):
             return build
+        if not may_be_built(self._store, version):
+            return None
+        # By itself, with a limit of its own: torch wants it too, should the build take too long.
+        ensure_merged(self._store, self._settings, version)
         try:
-            if not make_build(self._store, self._settings, version):
-                return None
+            make_build(self._store, self._settings, version)
         except RegistryUnavailable:
             raise
         except RegistryError as error:
@@ -117,7 +120,7 @@ def ensure_merged(store: Store, settings: Settings, version: Version) -> Path:
     the one place on the serving side that needs peft. Raises `RegistryError` if that fails, and
     `RegistryUnavailable` if nothing is known of it, because the registry cannot be reached.
     """
-    folder = _verified(settings, version)
+    folder = _verified(settings, version) or _merged_since(store, settings, version)
     if folder is not None:
         return folder
     log.info("model %s is merged from its adapter", version)
@@ -127,6 +130,16 @@ def ensure_merged(store: Store, settings: Settings, version: Version) -> Path:
     if folder is None:
         raise RegistryError(f"model {version} was merged, but its files are damaged again")
     return folder
+
+
+def _merged_since(store: Store, settings: Settings, version: Version) -> Path | None:
+    """Return the folder of the model that was merged after `version` was read, if one was."""
+    try:
+        now = resolve(store, ModelRef(version.model, None, version.version))
+    except RegistryError:
+        # Whoever merges says so in its own words.
+        return None
+    return None if now.merged == version.merged else _verified(settings, now)
 
 
 def _verified(settings: Settings, version: Version) -> Path | None:

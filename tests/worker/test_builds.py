@@ -1,6 +1,7 @@
 """The starter in 8 bits: made here, checked, served where it fits, and passed over where it does not."""
 
 import json
+import logging
 import os
 import re
 import shutil
@@ -14,7 +15,12 @@ import numpy as np
 import pytest
 import torch
 
-from db.defaults import BUILD_AGAIN_SECONDS, BUILD_LIMIT_SECONDS, LOAD_LIMIT_SECONDS
+from db.defaults import (
+    BUILD_AGAIN_SECONDS,
+    BUILD_LIMIT_SECONDS,
+    FIRST_START_SECONDS,
+    LOAD_LIMIT_SECONDS,
+)
 from db.errors import RegistryError, UsageError
 from db.registry.artifacts import artifact_store
 from db.registry.builds import list_builds, record_build
@@ -30,6 +36,7 @@ from worker.builds import build_key
 from worker.classifier import Classifier
 from worker.engines.openvino_engine import OpenvinoEngine
 from worker.int8 import building
+from worker.preparing import prepare
 from worker.probes import PROBE_FILE, Probes, read_probes
 from worker.serving import Loader
 from worker.starter import ADAPTER
@@ -157,12 +164,33 @@ def test_a_build_that_takes_too_long_is_given_up_for_torch(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    assert BUILD_LIMIT_SECONDS < LOAD_LIMIT_SECONDS
     monkeypatch.setattr(builds, "BUILD_LIMIT_SECONDS", 0.01)
     auto = starter_settings.model_copy(update={"engine": "auto"})
     assert Loader(starter_store, auto).load(starter).name == "torch"
     assert "model emotion:1 could not be built within 0 s; it runs under torch" in caplog.text
     assert list_builds(starter_store, starter) == []
+
+
+def test_a_first_start_merges_once_with_a_limit_of_its_own_whatever_becomes_of_the_build(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Each of its steps may take as long as it may.
+    assert FIRST_START_SECONDS >= LOAD_LIMIT_SECONDS + BUILD_LIMIT_SECONDS + LOAD_LIMIT_SECONDS
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(builds, "BUILD_LIMIT_SECONDS", 0.01)
+    settings = Settings(_env_file=None, home_dir=tmp_path / "home", device="cpu", engine="auto")
+    store = open_store(settings)
+    prepare(store, settings)
+    engine = Loader(store, settings).load(resolve(store, parse_ref("emotion:1")))
+    assert engine.name == "torch"
+    steps = [
+        each
+        for message in caplog.messages
+        for each in ("is merged", "made ready", "could not be built", "loaded")
+        if each in message
+    ]
+    assert steps == ["is merged", "made ready", "could not be built", "loaded"]
+    store.close()
 
 
 def test_a_build_that_cannot_be_loaded_does_not_keep_a_version_from_serving(
