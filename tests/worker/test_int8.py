@@ -17,6 +17,7 @@ from tests.tiny_models import WORDS, tiny_base
 from worker.builds import Unbuildable
 from worker.computing import padded
 from worker.encoder import EncodedRows, TokenizerEncoder
+from worker.engines.torch_engine import TorchEngine
 from worker.int8.agreement import agreement
 from worker.int8.converting import converted
 from worker.int8.first_token import keep_first_token
@@ -94,6 +95,23 @@ def test_the_converted_model_gives_the_logits_of_the_model(merged: Path) -> None
     np.testing.assert_allclose(
         logits(converted(merged), merged, rows), fp32(merged, rows), atol=2e-5
     )
+
+
+def test_a_config_that_asks_for_more_than_the_logits_gets_them_alone(
+    merged: Path, tmp_path: Path
+) -> None:
+    rows = rows_of(merged)
+    expected = fp32(merged, rows)
+    folder = shutil.copytree(merged, tmp_path / "merged")
+    config = json.loads((folder / "config.json").read_text())
+    asked = {"output_hidden_states": True, "output_attentions": True, "return_dict": False}
+    (folder / "config.json").write_text(json.dumps({**config, **asked}))
+    model = converted(folder)
+    assert len(model.outputs) == 1
+    np.testing.assert_allclose(logits(model, folder, rows), expected, atol=2e-5)
+    engine = TorchEngine(folder, 32, "cpu")
+    ids, mask = padded(encoded(rows), engine.padding_id)
+    np.testing.assert_allclose(engine.logits(ids, mask), expected, atol=2e-5)
 
 
 def test_files_that_cannot_be_read_are_no_fault_of_the_architecture(

@@ -11,6 +11,9 @@ from worker.encoder import TokenizerEncoder
 from worker.engines.protocol import EngineOutOfMemory, Ids, Logits
 from worker.threads import asked_threads, usable_cpus
 
+#: What a config.json may ask for beside the logits, or instead of a result that names them.
+LOGITS_ALONE = {"output_hidden_states": False, "output_attentions": False, "return_dict": True}
+
 
 class TorchEngine:
     """The merged model under torch, with scaled-dot-product attention.
@@ -54,6 +57,7 @@ class TorchEngine:
                 ignore_mismatched_sizes=True,
                 # bf16 is slower than fp32 on a CPU that has no matrix unit for it.
                 dtype=torch.bfloat16 if on_gpu else torch.float32,
+                **LOGITS_ALONE,
             )
         except Exception as error:  # noqa: BLE001  (a damaged model may raise anything)
             raise RegistryError(f"the model in {folder} cannot be loaded: {error}") from None

@@ -7,6 +7,7 @@ from typing import Any
 
 from db.errors import RegistryError, one_line
 from worker.builds import Unbuildable
+from worker.engines.torch_engine import LOGITS_ALONE
 from worker.openvino_runtime import openvino
 
 
@@ -31,6 +32,7 @@ def converted(folder: Path) -> Any:
             use_safetensors=True,
             trust_remote_code=False,
             dtype=torch.float32,
+            **LOGITS_ALONE,
         ).eval()
         # No dimension of the example may be 1, which a trace could take for a constant.
         example = {
