@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from db.errors import LabelstreamError, UsageError
 from training.fit_config import FitConfig
 from worker.bases import BaseModelFiles
+from worker.engines.torch_engine import LOGITS_ALONE
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -50,6 +51,7 @@ def adapted_model(
             trust_remote_code=False,
             # A base whose weights have 16 bits would be computed with in 16, where losses overflow.
             dtype=torch.float32,
+            **LOGITS_ALONE,
         )
     except Exception as error:  # noqa: BLE001
         # A damaged or foreign folder fails in many ways: one line for all.
