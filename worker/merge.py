@@ -20,6 +20,7 @@ from db.settings import get_settings
 from db.store import Store, open_store
 from worker.base_checks import check_base
 from worker.bases import resolve_base
+from worker.engines.torch_engine import LOGITS_ALONE
 from worker.with_parent import WithParent, leave_with_parent
 
 #: What a plain `transformers.pipeline` needs beside tokenizer.json, where the base has it.
@@ -183,6 +184,8 @@ def _save_merged(base: Path, adapter: Path, labels: tuple[str, ...], folder: Pat
         trust_remote_code=False,
         # In a base of 16 bits most of what the adapter adds would be rounded away.
         dtype=torch.float32,
+        # Some of what a config may ask for cannot be saved beside the fast attention.
+        **LOGITS_ALONE,
     )
     with warnings.catch_warnings():
         # PEFT still asks transformers by a deprecated name.
