@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.peers import BATCH, load_pipeline
+from worker.threads import usable_cpus
 
 #: Rows that the actor is given at a time.
 RAY_BATCH = 500
@@ -33,7 +34,7 @@ class Labeller:
         import torch
 
         # Ray gives an actor one thread for each processor that it books.
-        torch.set_num_threads(os.cpu_count() or 1)
+        torch.set_num_threads(usable_cpus())
         self._classify = load_pipeline(model)
         self._classify(["a text to warm up with"])
         (Path(folder) / READY_FILE).write_text(repr(time.time()), encoding="ascii")
@@ -54,13 +55,15 @@ def by_ray(file: str, model: str, database: str, folder: str) -> dict[str, float
         # Else it makes a token of its own, and leaves it in the user's home.
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
+        # Else it takes this machine's address for loopback: without clusters it stays on loopback.
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     }
     import ray
 
     begun = time.time()
     ray.init(
         # One more than there are, for the actor books all of them and reading the file needs one.
-        num_cpus=(os.cpu_count() or 1) + 1,
+        num_cpus=usable_cpus() + 1,
         num_gpus=0,
         include_dashboard=False,
         object_store_memory=STORE_BYTES,
@@ -88,7 +91,7 @@ def _label(file: str, model: str, database: str, folder: str) -> float:
         batch_size=RAY_BATCH,
         batch_format="pandas",
         compute=ray.data.ActorPoolStrategy(size=1),
-        num_cpus=os.cpu_count() or 1,
+        num_cpus=usable_cpus(),
     )
     first = 0.0
     with sqlite3.connect(database) as connection:
