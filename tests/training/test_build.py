@@ -147,8 +147,8 @@ def test_a_build_of_a_multi_label_model_is_checked_by_every_label(
     single = resolve(store, parse_ref("mood:1"))
     merged = Path(settings.registry) / str(single.merged)
 
-    def shifted(_folder: Path, max_length: int) -> Shifted:
-        return Shifted(merged, max_length, "cpu")
+    def shifted(_folder: Path, max_length: int, threads: int | None) -> Shifted:
+        return Shifted(merged, max_length, "cpu", threads)
 
     monkeypatch.setattr(building, "write_build", lambda *_: None)
     monkeypatch.setattr(building, "OpenvinoEngine", shifted)
