@@ -33,6 +33,15 @@ class Breaking:
 
         event.listen(self._store.engine, "before_cursor_execute", hook)
 
+    def after(self, statement_begins: str) -> None:
+        """Break after the first statement that begins so, whatever the driver does next."""
+
+        def hook(connection: Connection, _: Any, statement: str, *more: Any) -> None:
+            if not self.broken and statement.startswith(statement_begins):
+                self.end_backend(connection)
+
+        event.listen(self._store.engine, "after_cursor_execute", hook)
+
     def after_commit_of(self, statement_begins: str) -> None:
         """Break after the commit that follows such a statement, before its answer arrives."""
         seen: list[str] = []
