@@ -255,7 +255,8 @@ class LabeledText(Base):
             postgresql_where=sql("external_id IS NULL"),
             sqlite_where=sql("external_id IS NULL"),
         ),
-        Index("ix_labeled_texts_version_time", "model", "model_version", "labeled_at"),
+        # The label is for those who count labels over time: without it each row would be looked up.
+        Index("ix_labeled_texts_version_time", "model", "model_version", "labeled_at", "label"),
         Index("ix_labeled_texts_job_label", "job_id", "label"),
         Index("ix_labeled_texts_job_confidence", "job_id", "confidence"),
     )

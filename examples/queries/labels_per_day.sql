@@ -5,5 +5,5 @@ SELECT CAST(date(labeled_at) AS VARCHAR(10)) AS day,
        label,
        count(*) AS texts
 FROM labeled_texts
-GROUP BY CAST(date(labeled_at) AS VARCHAR(10)), model, model_version, label
+GROUP BY date(labeled_at), model, model_version, label
 ORDER BY day, model, model_version, label;
