@@ -107,6 +107,9 @@ MAX_LOADED = 3
 #: MiB of logits that a worker remembers: about 175,000 tweets with six labels each.
 CACHE_MB = 64
 
+#: Seconds for which a worker goes by what a reference to a model named, before it asks again.
+FRESH_SECONDS = 0.05
+
 #: Seconds between two looks at whether an alias has moved: a promotion is noticed within 2 s.
 WATCH_SECONDS = 1.0
 

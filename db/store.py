@@ -29,6 +29,10 @@ Result = TypeVar("Result")
 #: Seconds that a writer on SQLite waits for the one that writes now.
 SQLITE_BUSY_SECONDS = 30.0
 
+#: Seconds between two tries to become the writer: a transaction of ours takes a millisecond or two.
+_SHORTEST_PAUSE_SECONDS = 0.0005
+_LONGEST_PAUSE_SECONDS = 0.02
+
 
 def dump_json(value: object) -> str:
     """Write `value` as JSON; never NaN, which PostgreSQL refuses."""
@@ -279,16 +283,49 @@ def _write_ahead(cursor: sqlite3.Cursor) -> None:
                 cursor.execute("PRAGMA journal_mode = WAL")
             return
         except sqlite3.OperationalError as error:
-            busy = (error.sqlite_errorcode & 0xFF) == sqlite3.SQLITE_BUSY
-            if not busy or time.monotonic() > deadline:
+            if not _is_busy(error) or time.monotonic() > deadline:
                 raise
         time.sleep(0.01)
 
 
 def _begin_sqlite(connection: Connection) -> None:
     # A deferred transaction that reads and then writes fails at once when somebody wrote between.
-    writes = connection.get_execution_options().get("labelstream_write", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    if connection.get_execution_options().get("labelstream_write", False):
+        _begin_to_write(connection)
+    else:
+        connection.exec_driver_sql("BEGIN")
+
+
+def _begin_to_write(connection: Connection) -> None:
+    """Begin to write, waiting for whoever writes now.
+
+    SQLite's own waiting sleeps for longer and longer, up to a tenth of a second, while the lock is
+    free again and again: beside a busy worker a producer would get a turn now and then.
+    """
+    raw = connection.connection.dbapi_connection
+    assert isinstance(raw, sqlite3.Connection)  # noqa: S101
+    deadline = time.monotonic() + SQLITE_BUSY_SECONDS
+    pause = _SHORTEST_PAUSE_SECONDS
+    raw.execute("PRAGMA busy_timeout = 0")
+    try:
+        while time.monotonic() < deadline:
+            try:
+                raw.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                if not _is_busy(error):
+                    break
+            else:
+                return
+            time.sleep(pause)
+            pause = min(pause * 1.05, _LONGEST_PAUSE_SECONDS)
+        # What it fails with is raised as SQLAlchemy raises it.
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    finally:
+        raw.execute(f"PRAGMA busy_timeout = {int(SQLITE_BUSY_SECONDS * 1000)}")
+
+
+def _is_busy(error: sqlite3.OperationalError) -> bool:
+    return (error.sqlite_errorcode & 0xFF) == sqlite3.SQLITE_BUSY
 
 
 def _roll_back_sqlite(connection: sqlite3.Connection, *_: object) -> None:

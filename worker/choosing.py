@@ -9,7 +9,7 @@ from concurrent.futures import CancelledError
 
 from sqlalchemy.exc import DBAPIError
 
-from db.defaults import ALIAS_FORGOTTEN_SECONDS, WATCH_SECONDS
+from db.defaults import ALIAS_FORGOTTEN_SECONDS, FRESH_SECONDS, WATCH_SECONDS
 from db.errors import LabelstreamError, RegistryError, ServiceUnavailable, one_line
 from db.registry.aliases import promotions
 from db.registry.names import ModelRef, parse_ref
@@ -28,8 +28,18 @@ UNAVAILABLE = (ServiceUnavailable, DBAPIError)
 class VersionChooser:
     """Binds jobs to versions. While a promoted version loads, the one before it serves."""
 
-    def __init__(self, store: Store, engine: EngineThread, refusals: Refusals) -> None:
+    def __init__(
+        self,
+        store: Store,
+        engine: EngineThread,
+        refusals: Refusals,
+        *,
+        fresh_seconds: float = FRESH_SECONDS,
+    ) -> None:
         self._store = store
+        self._fresh_seconds = fresh_seconds
+        #: What each reference named, and when that was asked.
+        self._named_lately: dict[ModelRef, tuple[float, Version]] = {}
         self._engine = engine
         self._refusals = refusals
         self._lock = threading.Lock()
@@ -48,12 +58,21 @@ class VersionChooser:
         promotion that loads. Raises `RegistryError` where there is nothing to be had.
         """
         asked = parse_ref(reference)
-        wanted = self._store.retrying(lambda: resolve(self._store, asked))
+        wanted = self._resolved(asked)
         if asked.version is not None:
             return self._named(wanted)
         with self._lock:
             self._asked_at[asked] = max(time.monotonic(), self._asked_at.get(asked, 0.0))
         return self._bound(asked, wanted) or self._before(asked, wanted) or self._any(asked, wanted)
+
+    def _resolved(self, asked: ModelRef) -> Version:
+        """Return what `asked` names, as of a moment ago: chunks come by the hundred a second."""
+        now = time.monotonic()
+        at, version = self._named_lately.get(asked, (float("-inf"), None))
+        if version is None or now - at >= self._fresh_seconds:
+            version = self._store.retrying(lambda: resolve(self._store, asked))
+            self._named_lately[asked] = (now, version)
+        return version
 
     def begin(self, reference: str) -> None:
         """Load what is to serve `reference`, and watch it from now on; raises as `bind` does."""

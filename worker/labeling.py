@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from db.defaults import TOKENISE_LIMIT_SECONDS, WRITE_LIMIT_SECONDS
 from db.errors import LabelstreamError, ServiceUnavailable, one_line
-from db.ledger.claiming import ChunkState, Claim, JobFacts, claim, fail_job, hand_back, look_at
+from db.ledger.claiming import Claim, JobFacts, claim, fail_job, hand_back, look_at
 from db.ledger.closing import close_chunk
 from db.ledger.payload import ChunkRows, unpack
 from db.ledger.results import ChunkResult, LabeledRows, WorkerReject
@@ -39,6 +39,10 @@ LOAD_TRIES = 3
 _LOOK_SECONDS = 0.5
 
 
+#: Jobs of which a worker remembers what never changes.
+_JOBS_KNOWN = 1000
+
+
 class Withdrawn(Exception):
     """The chunk was given up before its rows were computed."""
 
@@ -63,6 +67,9 @@ class ChunkLabeler:
         self._worker = worker
         self._gate = Gate()
         self._draining = threading.Event()
+        #: Jobs whose chunks came before: what is known of a job never changes, but for its state.
+        self._jobs: dict[int, JobFacts] = {}
+        self._jobs_lock = threading.Lock()
         #: The different errors of a model's loads since it was last loaded.
         self._load_failures: dict[str, list[LabelstreamError]] = {}
 
@@ -96,26 +103,44 @@ class ChunkLabeler:
             raise
 
     def _label(self, message: ChunkMessage) -> bool:
+        known = self._jobs.get(message.job)
+        if known is not None:
+            # Nearly always there is nothing that a look at the chunk would tell.
+            labeled = self._try(known, message.chunk, alone=False)
+            if labeled is not None:
+                return labeled
         state = self._retrying(lambda: look_at(self._store, message.job, message.chunk))
         if state is None or state.state != "queued" or state.job.state != "running":
             log.debug("dropped: job %s chunk %s is not to be had", message.job, message.chunk)
             return True
-        bound = self._bind(state)
+        self._remember(state.job)
+        # Taken by another meanwhile, it is theirs.
+        return self._try(state.job, message.chunk, alone=state.suspect) is not False
+
+    def _remember(self, job: JobFacts) -> None:
+        with self._jobs_lock:
+            while len(self._jobs) >= _JOBS_KNOWN:
+                del self._jobs[next(iter(self._jobs))]
+            self._jobs[job.id] = job
+
+    def _try(self, job: JobFacts, number: int, *, alone: bool) -> bool | None:
+        """Label a chunk if it can be claimed so; None if it cannot, False as `label` says it."""
+        bound = self._bind(job)
         if bound is None:
             return True
         with bound as binding:
-            return self._run_claimed(state, message.chunk, binding)
+            return self._run_claimed(job, number, binding, alone=alone)
 
-    def _bind(self, state: ChunkState) -> Binding | None:
-        """Hold the version that is to label the chunk; None if there is none to be had."""
-        reference = state.job.model_ref
+    def _bind(self, job: JobFacts) -> Binding | None:
+        """Hold the version that is to label the job's chunks; None if there is none to be had."""
+        reference = job.model_ref
         try:
             binding = self._chooser.bind(reference)
         except UNAVAILABLE:
             # Not the model's fault: the chunk is sent again.
             raise
         except LabelstreamError as error:
-            self._count_failure(state.job, error)
+            self._count_failure(job, error)
             return None
         self._load_failures.pop(reference, None)
         return binding
@@ -134,13 +159,15 @@ class ChunkLabeler:
             if self._retrying(lambda: fail_job(self._store, job.id, reason)):
                 log.error("job %s failed: %s", job.id, reason)
 
-    def _run_claimed(self, state: ChunkState, number: int, binding: Binding) -> bool:
-        with self._gate.alone() if state.suspect else self._gate.together():
+    def _run_claimed(
+        self, job: JobFacts, number: int, binding: Binding, *, alone: bool
+    ) -> bool | None:
+        with self._gate.alone() if alone else self._gate.together():
             held = self._retrying(
-                lambda: claim(self._store, state.job, number, self._worker, alone=state.suspect)
+                lambda: claim(self._store, job, number, self._worker, alone=alone)
             )
             if held is None:
-                return True
+                return None
             with self._keeper.holding(held) as hold:
                 return self._run_held(held, hold, binding)
 

@@ -75,6 +75,8 @@ class WaitingRows:
 
 def _around(lengths: npt.NDArray[np.int64], oldest: int, budget: int) -> tuple[int, int]:
     """Return from where up to where rows run with the one at `oldest`; `lengths` ascend."""
+    if len(lengths) * max(int(lengths[-1]), 1) <= budget:
+        return 0, len(lengths)
     own = int(lengths[oldest])
     # No more than these can be within the budget, on either side.
     reach = budget // max(own, 1)

@@ -1,6 +1,7 @@
 """Closing a chunk: the fence first, then its rows, in one transaction."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -11,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from db.clock import db_now
 from db.failures import may_pass
 from db.ledger.claiming import Claim
-from db.ledger.ending import end_if_complete
+from db.ledger.ending import end_if_complete, may_be_complete
 from db.ledger.results import ChunkResult, LabeledRows, WorkerReject
 from db.ledger.writing import Shared, Writer, write_at_once, write_row_by_row
 from db.schema import Chunk, Reject, table_of
@@ -60,25 +61,32 @@ def close_chunk(store: Store, held: Claim, result: ChunkResult) -> bool:
         if may_pass(error):
             raise
         closed = _close(store, held, result, write_row_by_row)
-    if closed:
+    if closed.may_be_last:
         # Tried again by itself: were the closing tried again, its own fence would refuse it.
         store.retrying(lambda: end_if_complete(store, held.job.id))
-    return closed
+    return closed.done
 
 
-def _close(store: Store, held: Claim, result: ChunkResult, write: Writer) -> bool:
+@dataclass(frozen=True, slots=True)
+class _Closed:
+    done: bool
+    #: Whether the job may have no open chunk any more.
+    may_be_last: bool = False
+
+
+def _close(store: Store, held: Claim, result: ChunkResult, write: Writer) -> _Closed:
     with store.write() as connection:
         # From here on nobody else can close this chunk.
         closed_at = _set_done(connection, held, result)
         if closed_at is None:
-            return False
+            return _Closed(done=False)
         failures = write(connection, Shared(held, result, closed_at), result.labeled)
         rejects = [*result.rejected, *_not_storable(result.labeled, failures)]
         if rejects:
             connection.execute(_upsert_rejects(connection), _reject_values(held, rejects))
         if failures:
             _count_failures(connection, held, len(failures))
-    return True
+        return _Closed(done=True, may_be_last=may_be_complete(connection, held.job.id))
 
 
 def _set_done(connection: Connection, held: Claim, result: ChunkResult) -> datetime | None:

@@ -24,6 +24,20 @@ _LOCKED = (
 )
 
 
+_EXHAUSTED = select(_JOBS.c.source_exhausted).where(_JOBS.c.id == bindparam("of_job"))
+
+
+def may_be_complete(connection: Connection, job_id: int) -> bool:
+    """Whether the job is to be looked at after the commit of `connection`, which closes a chunk.
+
+    On SQLite who writes writes alone: a source that is not exhausted now is exhausted after that
+    commit, by somebody who looks then. Elsewhere only a look after the commit tells.
+    """
+    if connection.dialect.name != "sqlite":
+        return True
+    return bool(connection.scalar(_EXHAUSTED, {"of_job": job_id}))
+
+
 def end_if_complete(store: Store, job_id: int) -> str:
     """End the job if its source is exhausted and no chunk is open; return its state.
 

@@ -194,7 +194,7 @@ def test_while_the_store_is_out_of_reach_no_version_is_to_blame(
     loader = Loader(store, shared.settings(tmp_path / "home"))
     engine = EngineThread(loader.load, limit=None)
     engine.start()
-    chooser = VersionChooser(store, engine, Refusals(store, "worker-1"))
+    chooser = VersionChooser(store, engine, Refusals(store, "worker-1"), fresh_seconds=0)
     object_store.ask_for_credentials(True)
     try:
         for reference in ("emotion:1", "emotion@production"):

@@ -51,7 +51,8 @@ class Serving:
     def __init__(self, store: Store, loads: Loads, pause: float = 60.0) -> None:
         self.engine = EngineThread(loads, limit=None, warm_up=["warm"])
         self.engine.start()
-        self.chooser = VersionChooser(store, self.engine, Refusals(store, "worker-1", pause))
+        refusals = Refusals(store, "worker-1", pause)
+        self.chooser = VersionChooser(store, self.engine, refusals, fresh_seconds=0)
 
     def number(self, reference: str = "emotion") -> int:
         with self.chooser.bind(reference) as binding:
@@ -281,3 +282,17 @@ def test_two_models_are_served_side_by_side(
     promote(store, "emotion", 2, who="me", why=None)
     wait_until(lambda: serving.number() == 2, 30, "one of them changes over")
     assert {str(each) for each in serving.engine.loaded()} == {"emotion:2", "topics:1"}
+
+
+def test_what_an_alias_names_is_asked_anew_after_a_moment_and_not_for_each_chunk(
+    store: Store, make: Callable[..., Serving], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serving = make()
+    monkeypatch.setattr(serving.chooser, "_fresh_seconds", 3600.0)
+    assert serving.number() == 1
+    promote(store, "emotion", 2, who="me", why=None)
+    serving.engine.load(resolve(store, ModelRef("emotion", None, 2))).result(60)
+    assert serving.number() == 1, "it was asked a moment ago"
+    assert serving.number("emotion:2") == 2, "another reference is asked for itself"
+    monkeypatch.setattr(serving.chooser, "_fresh_seconds", 0.0)
+    assert serving.number() == 2

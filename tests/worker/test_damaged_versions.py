@@ -69,7 +69,9 @@ class Process:
     def __init__(self, store: Store, settings: Settings) -> None:
         self.engine = EngineThread(Loader(store, settings).load, limit=None, warm_up=["good"])
         self.engine.start()
-        self.chooser = VersionChooser(store, self.engine, Refusals(store, "worker-1"))
+        self.chooser = VersionChooser(
+            store, self.engine, Refusals(store, "worker-1"), fresh_seconds=0
+        )
 
     def serves(self) -> int:
         with self.chooser.bind("mood") as binding:

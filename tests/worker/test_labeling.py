@@ -56,7 +56,7 @@ class Worker:
         self.keeper = LeaseKeeper(self.store, lambda: self.engine.progress)
         self.ledger = ledger_id(self.store)
         refusals = Refusals(self.store, "worker-1", pause=0.0)
-        chooser = VersionChooser(self.store, self.engine, refusals)
+        chooser = VersionChooser(self.store, self.engine, refusals, fresh_seconds=0)
         self.labeler = ChunkLabeler(
             self.store, self.ledger, self.engine, chooser, self.keeper, "worker-1"
         )
