@@ -29,6 +29,10 @@ Result = TypeVar("Result")
 #: Seconds that a writer on SQLite waits for the one that writes now.
 SQLITE_BUSY_SECONDS = 30.0
 
+#: Pages of 4 KB after which the write-ahead log goes into the file: a page that many chunks change (of
+#: an index) is then written there once for all of them.
+_CHECKPOINT_PAGES = 8000
+
 #: Seconds between two tries to become the writer: a transaction of ours takes a millisecond or two.
 _SHORTEST_PAUSE_SECONDS = 0.0005
 _LONGEST_PAUSE_SECONDS = 0.02
@@ -266,6 +270,7 @@ def _prepare_sqlite(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> N
     _write_ahead(cursor)
     # A crash of the process loses nothing; one of the machine may lose the last commits, whole.
     cursor.execute("PRAGMA synchronous = NORMAL")
+    cursor.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.execute(f"PRAGMA busy_timeout = {int(SQLITE_BUSY_SECONDS * 1000)}")
     cursor.close()

@@ -15,8 +15,10 @@ from producer.sending import Sender
 
 log = logging.getLogger(__name__)
 
-#: Seconds between two looks at how many chunks are still open.
+#: Seconds between two looks at how many chunks are still open, at first and at most: each look takes
+#: processor time that a slow engine on the same machine could use.
 _LOOK_SECONDS = 0.05
+_LONGEST_LOOK_SECONDS = 0.25
 
 
 class Heartbeat(AbstractContextManager["Heartbeat"]):
@@ -65,7 +67,9 @@ class NewChunk(Protocol):
 class Feeder:
     """Puts chunks into a job and sends their messages, while at most `max_open` are open.
 
-    While `hurries` says so, nothing waits for room: what was read is to be entered at once.
+    When so many are open, it goes on only when a quarter of them is done: workers still have the other
+    three, and it looks less often. While `hurries` says so, nothing waits for room: what was read is
+    to be entered at once.
     """
 
     def __init__(
@@ -111,14 +115,18 @@ class Feeder:
             self._on_tick()
 
     def _wait_for_room(self, heartbeat: Heartbeat) -> None:
+        pause = _LOOK_SECONDS
+        room = self._max_open
         while True:
             if heartbeat.lost is not None:
                 raise heartbeat.lost
-            if self._open_at_most < self._max_open or self._hurries():
+            if self._open_at_most < room or self._hurries():
                 return
             self._open_at_most = self._writer.open_chunks()
-            if self._open_at_most < self._max_open:
+            if self._open_at_most < room:
                 return
+            room = self._max_open - self._max_open // 4
             self._writer.mark_sent()
             self._on_tick()
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(pause)
+            pause = min(pause * 1.2, _LONGEST_LOOK_SECONDS)

@@ -87,9 +87,13 @@ class JobRun:
             with Heartbeat(self._writer) as heartbeat, self._broker:
                 self._feed(chunks, heartbeat)
                 state = self._patiently(lambda: end_if_complete(self._store, self._job.id))
+                pause = _LOOK_SECONDS / 5
                 while wait and state == "running" and not self._is_drained():
                     self._tick()
-                    time.sleep(_LOOK_SECONDS / 5)
+                    time.sleep(pause)
+                    # Who has waited for long waits a little longer: looking takes what a slow engine
+                    # on the same machine could use.
+                    pause = min(pause * 1.05, _LOOK_SECONDS)
                     state = self._patiently(lambda: get_job(self._store, self._job.id).state)
         except KeyboardInterrupt:
             self._screen.warn(self._interrupted())
