@@ -67,11 +67,18 @@ class VersionChooser:
 
     def _resolved(self, asked: ModelRef) -> Version:
         """Return what `asked` names, as of a moment ago: chunks come by the hundred a second."""
-        now = time.monotonic()
         at, version = self._named_lately.get(asked, (float("-inf"), None))
-        if version is None or now - at >= self._fresh_seconds:
-            version = self._store.retrying(lambda: resolve(self._store, asked))
-            self._named_lately[asked] = (now, version)
+        if version is None or time.monotonic() - at >= self._fresh_seconds:
+            version = self._store.retrying(lambda: self._asked_now(asked))
+        return version
+
+    def _asked_now(self, asked: ModelRef) -> Version:
+        now = time.monotonic()
+        version = resolve(self._store, asked)
+        with self._lock:
+            # An answer to who asked earlier may come later.
+            if now >= self._named_lately.get(asked, (float("-inf"), version))[0]:
+                self._named_lately[asked] = (now, version)
         return version
 
     def begin(self, reference: str) -> None:
@@ -89,7 +96,7 @@ class VersionChooser:
                 asked for asked, at in self._asked_at.items() if at > long_ago and asked.alias
             ]
         for asked in aliases:
-            wanted = resolve(self._store, asked)
+            wanted = self._asked_now(asked)
             binding = self._bound(asked, wanted)
             if binding is None:
                 self._load_aside(wanted)

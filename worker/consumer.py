@@ -87,7 +87,11 @@ class PatientConsumer(Consumer):  # type: ignore[misc]
         elif self._flush_due_at <= now:
             # A timer that left with a lost connection is past its time one day.
             self._flush_due_at = now + rest
-            self.hub.call_later(rest, self._flush_events)
+            self.hub.call_later(rest, self._flush_due)
+
+    def _flush_due(self) -> None:
+        self._flush_due_at = float("-inf")
+        self._flush_events()
 
     def call_soon_ack(self, p: Any, *args: Any, **options: Any) -> Any:
         """Let the thread of the connection acknowledge, or give back, a message by `p`."""

@@ -310,8 +310,8 @@ class EngineThread:
 
     def _fail(self, lost: Sequence[Submission], error: Exception) -> None:
         with self._changed:
-            # Those that were withdrawn meanwhile have nobody waiting.
-            lost = [each for each in lost if each.first in self._submissions]
+            # Nobody waits for those that were withdrawn meanwhile; some may be done but for the telling.
+            lost = [each for each in lost if not each.future.done()]
             for submission in lost:
                 self._forget(submission)
         for submission in lost:

@@ -67,7 +67,8 @@ class ChunkLabeler:
         self._worker = worker
         self._gate = Gate()
         self._draining = threading.Event()
-        #: Jobs whose chunks came before: what is known of a job never changes, but for its state.
+        #: Jobs that ran when a chunk of theirs was claimed: what is known of a job never changes, but
+        #: for its state.
         self._jobs: dict[int, JobFacts] = {}
         self._jobs_lock = threading.Lock()
         #: The different errors of a model's loads since it was last loaded.
@@ -112,8 +113,9 @@ class ChunkLabeler:
         state = self._retrying(lambda: look_at(self._store, message.job, message.chunk))
         if state is None or state.state != "queued" or state.job.state != "running":
             log.debug("dropped: job %s chunk %s is not to be had", message.job, message.chunk)
+            if state is None or state.job.state != "running":
+                self._forget(message.job)
             return True
-        self._remember(state.job)
         # Taken by another meanwhile, it is theirs.
         return self._try(state.job, message.chunk, alone=state.suspect) is not False
 
@@ -123,10 +125,16 @@ class ChunkLabeler:
                 del self._jobs[next(iter(self._jobs))]
             self._jobs[job.id] = job
 
+    def _forget(self, job: int) -> None:
+        """Look at the job's next chunk before its model is loaded: there may be no need to."""
+        with self._jobs_lock:
+            self._jobs.pop(job, None)
+
     def _try(self, job: JobFacts, number: int, *, alone: bool) -> bool | None:
         """Label a chunk if it can be claimed so; None if it cannot, False as `label` says it."""
         bound = self._bind(job)
         if bound is None:
+            self._forget(job.id)
             return True
         with bound as binding:
             return self._run_claimed(job, number, binding, alone=alone)
@@ -168,6 +176,7 @@ class ChunkLabeler:
             )
             if held is None:
                 return None
+            self._remember(job)
             with self._keeper.holding(held) as hold:
                 return self._run_held(held, hold, binding)
 

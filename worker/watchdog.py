@@ -1,6 +1,7 @@
 """Ends a process whose native code does not come back."""
 
 import faulthandler
+import os
 import signal
 import threading
 import time
@@ -9,6 +10,9 @@ from contextlib import contextmanager
 
 #: The real stderr, whatever a framework has put in place of `sys.stderr`.
 _STDERR = 2
+
+#: The process that a container begins with.
+_INIT = 1
 
 #: The shortest time that can be armed, in seconds: what is left may be nothing, and 0 disarms.
 _SHORTEST = 0.001
@@ -60,10 +64,20 @@ class Watchdog:
 
     def _arm(self) -> None:
         """Set the timer to the earliest deadline, or stop it where there is none."""
-        if not self._armed_once:
-            self._armed_once = True
-            faulthandler.register(signal.SIGALRM, file=_STDERR, all_threads=True, chain=True)
         left = 0.0
         if self._deadlines:
             left = max(min(self._deadlines.values()) - time.monotonic(), _SHORTEST)
+        if os.getpid() == _INIT:
+            _arm_init(left)
+            return
+        if not self._armed_once:
+            self._armed_once = True
+            faulthandler.register(signal.SIGALRM, file=_STDERR, all_threads=True, chain=True)
         signal.setitimer(signal.ITIMER_REAL, left)
+
+
+def _arm_init(left: float) -> None:
+    """Do so in the first process of a container, which no signal ends that it does not handle."""
+    faulthandler.cancel_dump_traceback_later()
+    if left:
+        faulthandler.dump_traceback_later(left, exit=True, file=_STDERR)

@@ -1,5 +1,6 @@
 """Closing a chunk: the fence first, then its rows, in one transaction."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,7 +11,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 
 from db.clock import db_now
-from db.failures import may_pass
+from db.failures import error_kind, may_pass
 from db.ledger.claiming import Claim
 from db.ledger.ending import end_if_complete, may_be_complete
 from db.ledger.results import ChunkResult, LabeledRows, WorkerReject
@@ -18,6 +19,8 @@ from db.ledger.writing import Shared, Writer, write_at_once, write_row_by_row
 from db.schema import Chunk, Reject, table_of
 from db.store import Store
 from db.text import escaped_raw
+
+log = logging.getLogger(__name__)
 
 _CHUNKS = table_of(Chunk)
 _REJECTS = table_of(Reject)
@@ -60,6 +63,12 @@ def close_chunk(store: Store, held: Claim, result: ChunkResult) -> bool:
     except DBAPIError as error:
         if may_pass(error):
             raise
+        log.warning(
+            "job %s chunk %s: the database refused it as a whole (%s); row by row",
+            held.job.id,
+            held.number,
+            error_kind(error),
+        )
         closed = _close(store, held, result, write_row_by_row)
     if closed.may_be_last:
         # Tried again by itself: were the closing tried again, its own fence would refuse it.

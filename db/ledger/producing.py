@@ -57,9 +57,18 @@ _ADVANCE = _RENEW.values(
     position=bindparam("new_position", type_=_JOBS.c.position.type),
     next_chunk=_JOBS.c.next_chunk + 1,
 )
+_FREE = _CHUNKS.alias()
+#: Not of a chunk that a worker is closing just now: it would be waited for, with the job locked.
 _SENT = (
     update(_CHUNKS)
-    .where(_CHUNKS.c.job_id == bindparam("of_job"), _CHUNKS.c.number == bindparam("of_number"))
+    .where(
+        _CHUNKS.c.job_id == bindparam("of_job"),
+        _CHUNKS.c.number.in_(
+            select(_FREE.c.number)
+            .where(_FREE.c.job_id == bindparam("of_job"), _FREE.c.number == bindparam("of_number"))
+            .with_for_update(key_share=True, skip_locked=True)
+        ),
+    )
     .values(sent_at=db_now())
 )
 _NEW_CHUNK = insert(_CHUNKS).values(

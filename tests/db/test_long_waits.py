@@ -142,3 +142,23 @@ def test_many_sources_at_once_make_a_scope_that_every_index_can_hold(
     other = begin(store, identity="one file more", id_scope=f"{scope} /data/more.csv")
     assert list_jobs(store, 1)[0].id == other.job
     assert list_jobs(store, 1)[0].id_scope != stored
+
+
+def test_a_producer_does_not_wait_for_a_worker_that_is_frozen_while_it_closes(
+    postgres_store: Store,
+) -> None:
+    store = postgres_store
+    writer = begin(store)
+    frozen = held(store, writer.job, add(writer, 1, 2))
+    writer.note_sent(frozen.number)
+    closing = threading.Thread(target=close_chunk, args=(store, frozen, result_of(frozen)))
+    with frozen_before(store, "labeled_texts"):
+        closing.start()
+        wait_until(lambda: waiting(store) == 1, 20, "the closing is past its fence, and waits")
+        began = time.monotonic()
+        added = add(writer, 3, 2)
+        writer.renew()
+        assert time.monotonic() - began < 10
+    closing.join(30)
+    states = f"SELECT string_agg(state, ' ' ORDER BY number) FROM chunks WHERE number <= {added}"
+    assert value(store, states) == "done queued"

@@ -12,8 +12,9 @@ from sqlalchemy import text
 
 from db.errors import RegistryError
 from db.ledger.claiming import look_at
-from db.ledger.jobs import ledger_id
+from db.ledger.jobs import get_job, ledger_id
 from db.ledger.producing import JobWriter
+from db.ledger.stopping import cancel
 from db.registry.names import DEFAULT_ALIAS
 from db.registry.versions import NewVersion, Version, add_version
 from db.store import Store
@@ -26,7 +27,7 @@ from worker.encoder import EncodedRows
 from worker.engine_thread import EngineThread
 from worker.engines.text_hash import BytesEncoder
 from worker.keeper import LeaseKeeper
-from worker.labeling import ChunkLabeler
+from worker.labeling import LOAD_TRIES, ChunkLabeler
 from worker.messages import ChunkMessage
 from worker.refusals import Refusals
 
@@ -419,3 +420,30 @@ def test_tokenising_has_a_limit_too(
     worker = make_worker(lambda _: engine, limit=5.0)
     assert worker.label(job.job, add(job, 1, 3))
     assert [seconds > 5 for seconds in left] == [True], "and it is not that of a micro-batch"
+
+
+def test_messages_of_a_job_that_has_ended_load_nothing(
+    store: Store, make_worker: Callable[..., Worker]
+) -> None:
+    def damaged(_: Version) -> MadeEngine:
+        raise RegistryError("its files are damaged")
+
+    worker = make_worker(damaged)
+    pinned = begin(store, model_ref="emotion:1")
+    chunks = [add(pinned, first, 2) for first in range(1, 11, 2)]
+    assert all(worker.label(pinned.job, chunk) for chunk in chunks)
+    assert get_job(store, pinned.job).state == "failed"
+    assert len(worker.loads) == LOAD_TRIES, "the other messages are dropped at a look"
+
+
+def test_what_is_known_of_a_job_is_forgotten_when_it_runs_no_longer(
+    store: Store, job: JobWriter, make_worker: Callable[..., Worker]
+) -> None:
+    worker = make_worker()
+    chunks = [add(job, first, 2) for first in (1, 3, 5)]
+    assert worker.label(job.job, chunks[0])
+    assert list(worker.labeler._jobs) == [job.job]
+    assert cancel(store, job.job)
+    assert worker.label(job.job, chunks[1])
+    assert not worker.labeler._jobs
+    assert value(store, "SELECT count(*) FROM labeled_texts") == 2

@@ -3,9 +3,12 @@
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
+
+import pytest
 
 
-def run(body: str) -> "subprocess.CompletedProcess[str]":
+def run(body: str, within: Sequence[str] = ()) -> "subprocess.CompletedProcess[str]":
     code = f"""
 import threading, time
 from worker.watchdog import Watchdog
@@ -23,7 +26,11 @@ def work():
 {body}
 """
     return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=50, check=False
+        [*within, sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
     )
 
 
@@ -64,6 +71,17 @@ def test_a_call_with_a_time_of_its_own_has_that() -> None:
 def test_calls_that_come_back_in_time_end_nothing() -> None:
     done = run("for _ in range(3):\n    work()\ntime.sleep(1.5)\nprint('still here')")
     assert (done.returncode, done.stdout) == (0, "still here\n")
+
+
+def test_the_first_process_of_a_container_ends_too() -> None:
+    alone = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc"]
+    try:
+        subprocess.run([*alone, "true"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"no process namespace can be made here: {error}")
+    done = run("import os\nassert os.getpid() == 1\nwork()\nhang()", alone)
+    assert done.returncode == 1
+    assert "in hang" in done.stderr
 
 
 def test_without_a_limit_nothing_is_ended() -> None:
