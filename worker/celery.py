@@ -64,7 +64,7 @@ def make_app(broker_url: str | None, settings: Settings) -> Celery:
         broker_connection_max_retries=None,
         worker_cancel_long_running_tasks_on_connection_loss=False,
         # Flower and other monitors see the tasks: names and numbers, never text. That a message was
-        # sent stands in the ledger; an event of it would cost more than the message.
+        # sent stands in the ledger; an event of it would be a second message.
         worker_send_task_events=True,
     )
     return app

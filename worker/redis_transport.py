@@ -1,10 +1,10 @@
 """kombu's transport for Redis, with half of the round trips for a chunk's message.
 
-Two things cost more than the message itself. A client of redis-py is made for each operation (its table
-of answers is filled anew, a quarter of a millisecond), though it is but a pool with methods. And each
-message that is taken is noted in Redis until it is acknowledged, for a worker that dies with it: a
-chunk's message need not be, for the ledger knows of the chunk, and the sweeper sends the message again.
-A task of another client is noted as ever: until it is entered, the text stands nowhere else.
+A client of redis-py is made for each operation (its table of answers is filled anew, 60 us), though it is
+but a pool with methods. And each message that is taken is noted in Redis until it is acknowledged, for a
+worker that dies with it: a chunk's message need not be, for the ledger knows of the chunk, and the
+sweeper sends the message again. A task of another client is noted as ever: until it is entered, the text
+stands nowhere else.
 """
 
 from collections.abc import Iterator

@@ -71,14 +71,13 @@ _SENT = (
     )
     .values(sent_at=db_now())
 )
-_NEW_CHUNK = insert(_CHUNKS).values(
+#: A chunk whose message is to be sent, one whose message was, and one that is done already.
+_CHUNK_TO_SEND = insert(_CHUNKS).values(
     {column: bindparam(column) for column in ("job_id", "number", "row_count", "rejected_parsed")}
     | {column: bindparam(column) for column in ("state", "queue", "payload")}
 )
-#: By what is due with it: nothing, its message was sent, it is done.
-_CHUNK_TO_SEND = _NEW_CHUNK
-_CHUNK_SENT = _NEW_CHUNK.values(sent_at=db_now())
-_CHUNK_DONE = _NEW_CHUNK.values(done_at=db_now())
+_CHUNK_SENT = _CHUNK_TO_SEND.values(sent_at=db_now())
+_CHUNK_DONE = _CHUNK_TO_SEND.values(done_at=db_now())
 
 
 class JobLost(JobFailed):

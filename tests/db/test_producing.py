@@ -160,9 +160,13 @@ def test_that_a_message_was_sent_is_recorded_with_the_next_chunk_or_when_none_fo
     writer.note_sent(second)
     writer.mark_sent()
     assert value(store, unsent) == 0
+    change(store, "UPDATE chunks SET sent_at = NULL")
+    third = add(writer, 5, 2)
+    writer.mark_sent()
+    assert value(store, unsent) == third, "what was recorded once is not recorded again"
     monkeypatch.setattr("db.ledger.producing._UNMARKED_SECONDS", 0.0)
-    writer.note_sent(add(writer, 5, 2))
-    assert value(store, unsent) == 0, "one that was sent after a while is recorded at once"
+    writer.note_sent(add(writer, 7, 2))
+    assert value(store, unsent) == third, "one that was sent after a while is recorded at once"
 
 
 def test_the_ledger_has_one_name_that_stays(store: Store) -> None:
