@@ -76,7 +76,7 @@ class Store:
         self.engine = self._make_engine()
         event.listen(self.engine, "handle_error", _withhold_values)
         self.patience = patience
-        self._writing = threading.Lock()
+        self._writing = threading.RLock()
         self._outage = Outage()
 
     def _make_engine(self) -> Engine:
@@ -121,16 +121,18 @@ class Store:
 
         Ctrl-C comes after it, not in its middle: it is as short as every writing transaction.
         """
-        with in_one_piece(), self._turn(), self.engine.connect() as connection:
+        with in_one_piece(), self.turn(), self.engine.connect() as connection:
             connection = connection.execution_options(labelstream_write=True)
             with connection.begin():
                 yield connection
 
     @contextmanager
-    def _turn(self) -> Iterator[None]:
-        """Let one thread of this process at a time write to SQLite.
+    def turn(self) -> Iterator[None]:
+        """Let one thread of this process at a time write to SQLite; it may be taken again within.
 
         SQLite itself lets those who wait sleep, longer and longer, while the lock is free again.
+        What a thread does just before it writes belongs inside: whoever runs Python beside the one
+        that writes takes the interpreter from it, while it holds the lock of all processes.
         """
         if self.dialect != "sqlite":
             yield

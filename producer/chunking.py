@@ -63,18 +63,19 @@ def chunked(
     iterator = iter(items)
     while True:
         try:
-            item = next(iterator)
-        except StopIteration:
-            break
+            for item in iterator:
+                chunk.add(item)
+                if chunk.count >= chunk_rows or chunk.size >= chunk_bytes:
+                    break
+            else:
+                break
         except SourceError as error:
             broken = error
             break
-        chunk.add(item)
-        if len(chunk) >= chunk_rows or chunk.size >= chunk_bytes:
-            yield chunk.built
-            chunk = ChunkBuilder(keep_raw=keep_raw)
-    if len(chunk):
-        yield chunk.built
+        yield chunk.built()
+        chunk = ChunkBuilder(keep_raw=keep_raw)
+    if chunk.count:
+        yield chunk.built()
     if broken is not None:
         raise broken
 
@@ -84,28 +85,28 @@ class ChunkBuilder:
 
     def __init__(self, *, keep_raw: bool = True) -> None:
         self._keep_raw = keep_raw
-        self.built = RowChunk(ChunkRows([], [], [], []), [])
-        #: Bytes of what was added, see `row_bytes`.
+        self._rows: list[Row] = []
+        self._rejects: list[NewReject] = []
+        #: How many rows and rejects were added, and their bytes, see `row_bytes`.
+        self.count = 0
         self.size = 0
 
     def add(self, item: Row | RejectedRow) -> None:
         """Add a row, or the rejection of one."""
+        self.count += 1
         self.size += row_bytes(item)
-        if isinstance(item, RejectedRow):
-            raw = item.raw if self._keep_raw else None
-            self.built.rejects.append(
-                NewReject(item.row_number, item.source_file, item.line, item.reason, raw)
-            )
+        if isinstance(item, Row):
+            self._rows.append(item)
             return
-        rows = self.built.rows
-        rows.row_numbers.append(item.row_number)
-        rows.texts.append(item.text)
-        rows.external_ids.append(item.external_id)
-        assert rows.extra is not None  # noqa: S101
-        rows.extra.append(item.extra)
+        raw = item.raw if self._keep_raw else None
+        self._rejects.append(
+            NewReject(item.row_number, item.source_file, item.line, item.reason, raw)
+        )
 
-    def __len__(self) -> int:
-        return len(self.built)
+    def built(self) -> RowChunk:
+        """Return what was added."""
+        numbers, texts, ids, extra = zip(*self._rows, strict=True) if self._rows else ((),) * 4
+        return RowChunk(ChunkRows([*numbers], [*texts], [*ids], [*extra]), self._rejects)
 
 
 def row_bytes(item: Row | RejectedRow) -> int:

@@ -110,7 +110,7 @@ class FollowedFile:
             for row, _, _ in rows:
                 chunk.add(row)
             _, place, beginning = rows[-1]
-            return PlacedChunk(chunk.built, recorded(place, beginning))
+            return PlacedChunk(chunk.built(), recorded(place, beginning))
 
         pace = Pace(request.chunk_rows, request.max_wait)
         return LiveChunks(read, make, pace, drain, name="followed-file")

@@ -148,7 +148,7 @@ def placed_chunk(rows: Sequence[PlacedRow], *, keep_raw: bool) -> PlacedChunk:
     chunk = ChunkBuilder(keep_raw=keep_raw)
     for row, _ in rows:
         chunk.add(row)
-    return PlacedChunk(chunk.built, asdict(rows[-1][1]))
+    return PlacedChunk(chunk.built(), asdict(rows[-1][1]))
 
 
 def _read_over(stream: Digested, offset: int, source: str) -> None:

@@ -196,12 +196,14 @@ class ChunkLabeler:
                 log.info("handed back: job %s chunk %s", held.job.id, held.number)
             return False
         logits = replace(logits, rejected={**logits.rejected, **refused})
-        result = _result(rows, encoded, logits, binding.version, binding.engine_name)
+
+        def close() -> tuple[ChunkResult, bool]:
+            with self._store.turn():
+                result = _result(rows, encoded, logits, binding.version, binding.engine_name)
+                return result, close_chunk(self._store, held, result)
+
         with hold.step(WRITE_LIMIT_SECONDS):
-            closed = self._store.retrying(
-                lambda: close_chunk(self._store, held, result),
-                on_trouble=log.warning,
-            )
+            result, closed = self._store.retrying(close, on_trouble=log.warning)
         if not closed:
             log.warning(
                 "fenced: job %s chunk %s was taken from this worker; nothing was written",

@@ -1,7 +1,7 @@
 """The queue's message: which chunk of which ledger, and nothing of its rows."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 from db.defaults import MESSAGE_VERSION
@@ -31,7 +31,7 @@ class ChunkMessage:
 
     def to_wire(self) -> dict[str, Any]:
         """Return the message as the JSON object that travels."""
-        return asdict(self)
+        return {"ledger": self.ledger, "job": self.job, "chunk": self.chunk, "v": self.v}
 
     @classmethod
     def from_wire(cls, wire: object) -> "ChunkMessage":

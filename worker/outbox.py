@@ -36,6 +36,7 @@ class CeleryOutbox:
                 retry=False,
                 # What task events show of the arguments.
                 argsrepr=f"(job {chunk.job} chunk {chunk.number})",
+                kwargsrepr="{}",
             )
 
     def is_empty(self, queue: str) -> bool:

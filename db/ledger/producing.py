@@ -21,7 +21,8 @@ from db.store import Store
 
 Result = TypeVar("Result")
 
-#: Seconds for which a sent message waits for the next chunk to be recorded with it.
+#: So many sent messages are recorded with the next chunk, and after so many seconds in any case.
+_UNMARKED = 8
 _UNMARKED_SECONDS = 0.25
 
 #: Seconds for which letting go of a job is tried.
@@ -59,15 +60,17 @@ _ADVANCE = _RENEW.values(
 )
 _FREE = _CHUNKS.alias()
 #: Not of a chunk that a worker is closing just now: it would be waited for, with the job locked.
+#: A number that is compared is asked for first, by the key; one out of a set would be looked for in all
+#: chunks of the job.
 _SENT = (
     update(_CHUNKS)
     .where(
         _CHUNKS.c.job_id == bindparam("of_job"),
-        _CHUNKS.c.number.in_(
-            select(_FREE.c.number)
-            .where(_FREE.c.job_id == bindparam("of_job"), _FREE.c.number == bindparam("of_number"))
-            .with_for_update(key_share=True, skip_locked=True)
-        ),
+        _CHUNKS.c.number
+        == select(_FREE.c.number)
+        .where(_FREE.c.job_id == bindparam("of_job"), _FREE.c.number == bindparam("of_number"))
+        .with_for_update(key_share=True, skip_locked=True)
+        .scalar_subquery(),
     )
     .values(sent_at=db_now())
 )
@@ -105,8 +108,10 @@ class JobWriter:
         self._give_up = give_up
         self.job = production.job
         self._token = production.token
-        #: Chunks whose message was sent, which does not stand in the ledger yet.
+        #: Chunks whose message was sent, which does not stand in the ledger yet; and how many of them
+        #: the transaction that is tried now records.
         self._sent: list[int] = []
+        self._marking = 0
         self._marked_at = time.monotonic()
 
     def add_chunk(
@@ -162,8 +167,7 @@ class JobWriter:
                 return Entered(number if payload else None, count)
 
         entered = self._retrying(add)
-        if entered.rows:
-            self._marked()
+        self._marked()
         return entered
 
     def forget_entries(self, source: str, ids: Sequence[str]) -> None:
@@ -179,10 +183,10 @@ class JobWriter:
         self._fenced(lambda connection: forget_before(connection, source, seconds))
 
     def note_sent(self, number: int) -> None:
-        """Remember that the message of a chunk was sent: the next chunk's transaction records it.
+        """Remember that the message of a chunk was sent; a chunk that is added later records it.
 
-        `mark_sent` records it at once where no chunk follows soon. Until then the sweeper may send
-        the message once more, which does no harm.
+        It does so once several wait, and `mark_sent` does where no chunk follows soon. Until then
+        the sweeper may send the message once more, which does no harm.
         """
         self._sent.append(number)
         if time.monotonic() - self._marked_at > _UNMARKED_SECONDS:
@@ -250,7 +254,9 @@ class JobWriter:
         sent: bool = False,
     ) -> int:
         number = self._step(connection, _ADVANCE, new_position=dict(position)) - 1
-        self._mark_sent(connection)
+        self._marking = 0
+        if len(self._sent) >= _UNMARKED:
+            self._mark_sent(connection)
         statement = _CHUNK_SENT if sent else _CHUNK_TO_SEND
         connection.execute(
             statement if payload else _CHUNK_DONE,
@@ -284,13 +290,15 @@ class JobWriter:
         )
 
     def _mark_sent(self, connection: Connection) -> None:
-        if self._sent:
-            rows = [{"of_job": self.job, "of_number": number} for number in self._sent]
-            connection.execute(_SENT, rows)
+        rows = [{"of_job": self.job, "of_number": number} for number in self._sent]
+        connection.execute(_SENT, rows)
+        self._marking = len(rows)
 
     def _marked(self) -> None:
-        self._sent.clear()
-        self._marked_at = time.monotonic()
+        if self._marking:
+            del self._sent[: self._marking]
+            self._marking = 0
+            self._marked_at = time.monotonic()
 
     def _set(self, **values: Any) -> None:
         tries = 0

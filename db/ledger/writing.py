@@ -1,8 +1,9 @@
 """Labelled rows into `labeled_texts`: a chunk at once, by whatever is fastest on each database.
 
 On SQLite a statement of many rows: the driver lets go of the interpreter's lock once a statement, and
-of many short ones each would wait for the lock anew, with the database locked. On PostgreSQL COPY
-into a temporary table, and one upsert from there.
+of many short ones each would wait for the lock anew, with the database locked. On PostgreSQL COPY. It
+takes no row that is there already: a chunk is closed once, so there is none, unless somebody else wrote
+it; such a chunk goes row by row, as one does that has a row which cannot be stored.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -37,7 +38,6 @@ _UPSERT = f"ON CONFLICT ({', '.join(_KEY)}) DO UPDATE SET " + ", ".join(
 #: Rows of a statement on SQLite. Each size is prepared once a connection, so there are few.
 _BLOCKS = (256, 64, 16, 4, 1)
 
-_STAGING = "labeled_staging"
 _TYPES = {
     **dict.fromkeys(("external_id", "text_hash", "text", "label"), "text"),
     **dict.fromkeys(("truncated", "unsure"), "boolean"),
@@ -47,17 +47,7 @@ _TYPES = {
 }
 _SHARED_TYPES = ("bigint", "text", "text", "integer", "text", "timestamptz")
 _SHARED_VALUES = ", ".join(f"%s::{kind}" for kind in _SHARED_TYPES)
-#: Once a transaction: a pool of the server's side may give each one another session.
-_MAKE_STAGING = (
-    f"CREATE TEMPORARY TABLE IF NOT EXISTS {_STAGING} ("
-    + ", ".join(f"{name} {_TYPES[name]}" for name in _OWN)
-    + ") ON COMMIT DELETE ROWS"
-)
-_COPY = f"COPY {_STAGING} ({', '.join(_OWN)}) FROM STDIN"
-_FROM_STAGING = (
-    f"INSERT INTO labeled_texts ({_COLUMNS}) "  # noqa: S608  (names of this file)
-    f"SELECT {_SHARED_VALUES}, {', '.join(_OWN)} FROM {_STAGING} {_UPSERT}"
-)
+_COPY = f"COPY labeled_texts ({_COLUMNS}) FROM STDIN"
 _ONE_ROW = (
     f"INSERT INTO labeled_texts ({_COLUMNS}) "  # noqa: S608  (names of this file)
     f"VALUES ({_SHARED_VALUES}, {', '.join(f'%s::{_TYPES[name]}' for name in _OWN)}) {_UPSERT}"
@@ -89,11 +79,10 @@ class Shared:
 
 def write_at_once(connection: Connection, shared: Shared, labeled: LabeledRows) -> dict[int, str]:
     """Write all rows; raises `DBAPIError` if any cannot be written."""
-    rows = _rows(shared, labeled)
-    if rows:
+    if len(labeled):
         dialect = connection.dialect.name
         write = _copy if dialect == "postgresql" else _write_blocks
-        write(connection, shared.values(dialect), rows)
+        write(connection, shared.values(dialect), _columns(shared, labeled))
     return {}
 
 
@@ -105,7 +94,8 @@ def write_row_by_row(
     statement = _ONE_ROW if dialect == "postgresql" else _block(1)
     common = shared.values(dialect)
     failures: dict[int, str] = {}
-    for number, row in zip(labeled.row_numbers, _rows(shared, labeled), strict=True):
+    rows = zip(*_columns(shared, labeled), strict=True)
+    for number, row in zip(labeled.row_numbers, rows, strict=True):
         try:
             with connection.begin_nested():
                 connection.exec_driver_sql(statement, common + row)
@@ -116,30 +106,29 @@ def write_row_by_row(
     return failures
 
 
-def _rows(shared: Shared, labeled: LabeledRows) -> list[_Row]:
+def _columns(shared: Shared, labeled: LabeledRows) -> Sequence[Sequence[Any]]:
     texts: Sequence[str | None] = labeled.texts
     if not shared.held.job.store_text:
         texts = [None] * len(labeled)
-    return list(
-        zip(
-            labeled.row_numbers,
-            labeled.external_ids,
-            labeled.text_hashes,
-            texts,
-            labeled.truncated,
-            labeled.labels,
-            labeled.confidences,
-            labeled.scores,
-            labeled.every_label,
-            labeled.unsure,
-            labeled.extra,
-            strict=True,
-        )
+    return (
+        labeled.row_numbers,
+        labeled.external_ids,
+        labeled.text_hashes,
+        texts,
+        labeled.truncated,
+        labeled.labels,
+        labeled.confidences,
+        labeled.scores,
+        labeled.every_label,
+        labeled.unsure,
+        labeled.extra,
     )
 
 
-def _write_blocks(connection: Connection, common: tuple[Any, ...], rows: list[_Row]) -> None:
-    for part in _divided(rows):
+def _write_blocks(
+    connection: Connection, common: tuple[Any, ...], columns: Sequence[Sequence[Any]]
+) -> None:
+    for part in _divided(list(zip(*columns, strict=True))):
         connection.exec_driver_sql(_block(len(part)), (*common, *chain.from_iterable(part)))
 
 
@@ -162,9 +151,9 @@ def _block(rows: int) -> str:
     return f"INSERT INTO labeled_texts ({_COLUMNS}) VALUES {values} {_UPSERT}"  # noqa: S608
 
 
-def _copy(connection: Connection, common: tuple[Any, ...], rows: list[_Row]) -> None:
-    connection.exec_driver_sql(_MAKE_STAGING)
+def _copy(
+    connection: Connection, common: tuple[Any, ...], columns: Sequence[Sequence[Any]]
+) -> None:
     with driver_cursor(connection, _COPY) as cursor, cursor.copy(_COPY) as copy:
-        for row in rows:
-            copy.write_row(row)
-    connection.exec_driver_sql(_FROM_STAGING, common)
+        for row in zip(*columns, strict=True):
+            copy.write_row(common + row)

@@ -1,11 +1,14 @@
 """The rows of a CSV or TSV file.
 
-Blocks without a quote, a NUL or an undecodable byte, which is most of them, are decoded and split as
-a whole; the others line by line, and rows with quotes field by field. Lines with nothing on them are
-no rows, between rows as at the end.
+A block without a NUL or an undecodable byte, as most are, is decoded and cut into lines as a whole; of
+its lines, those without a quote are split at once, and those with quotes by the parser of the standard
+library where its answer is sure to be ours: a whole row, on one line, that can be labelled. Whatever else
+comes is read with care, field by field. Lines with nothing on them are no rows, between rows as at the
+end.
 """
 
-from collections.abc import Iterator
+import csv
+from collections.abc import Callable, Iterator
 
 from db.row_rules import MAX_ID_CHARACTERS, NUL, ROW_TOO_LONG
 from producer.columns import Columns
@@ -14,6 +17,10 @@ from producer.formats.head import Head
 from producer.formats.making import Extra, RowMaker, invalid
 from producer.lines import Block, LineWindow
 from producer.rows import RejectedRow, Row
+
+#: Longest line, in characters, that the standard library's parser splits: it keeps every field of a
+#: line, and refuses one of more than 131,072 characters.
+_SPLIT_CHARACTERS = 1 << 16
 
 
 class CsvRows:
@@ -36,12 +43,15 @@ class CsvRows:
         window = self._window
         while (block := window.load()) is not None:
             lines = self._plain_lines(block)
-            yield from self._careful() if lines is None else self._fast(lines)
+            if lines is not None:
+                yield from self._fast(lines)
+            # What is left of the block, and what a row of it has looked ahead for.
+            yield from self._careful()
 
     def _plain_lines(self, block: Block) -> list[str] | None:
-        """Return the lines of a block in which nothing needs care, else None."""
+        """Return the lines of a block that can be decoded and has no NUL, else None."""
         data = block.data
-        if block.cut or b'"' in data or b"\0" in data:
+        if block.cut or b"\0" in data:
             return None
         try:
             text = data.decode(self._codec)
@@ -55,15 +65,21 @@ class CsvRows:
         return lines
 
     def _fast(self, lines: list[str]) -> Iterator[Row | RejectedRow]:
+        """Read the lines of a block, up to a row that goes on in the next one."""
         window, maker, delimiter = self._window, self._maker, self._delimiter
         width, text_at, id_at, keep = self._width, self._text, self._id, self._keep
+        unquoted = _unquoting(delimiter)
         before = window.first_line
-        for index, line in enumerate(lines, 1):
-            window.index = index
+        index, end = 0, len(lines)
+        while index < end:
+            line = lines[index]
+            index += 1
             if not line:
+                window.index = index
                 continue
             # Never many more fields than are needed: a row may be one of millions of delimiters.
-            fields = line.split(delimiter, width)
+            quoted = '"' in line
+            fields = unquoted(line) if quoted else line.split(delimiter, width)
             if len(fields) == width:
                 text = fields[text_at]
                 identifier = fields[id_at] or None if id_at >= 0 else None
@@ -72,11 +88,19 @@ class CsvRows:
                     and not text.isspace()
                     and (identifier is None or len(identifier) <= MAX_ID_CHARACTERS)
                 ):
+                    window.index = index
                     number = maker.number = maker.number + 1
                     extra: Extra = {name: fields[at] for name, at in keep} if keep else None
                     yield Row(number, text, identifier, extra)
-                else:
-                    yield maker.row(text, identifier, None, before + index, line)
+                    continue
+            if quoted:
+                window.index = index - 1
+                yield self._parsed()
+                index = window.index
+                continue
+            window.index = index
+            if len(fields) == width:
+                yield maker.row(text, identifier, None, before + index, line)
             else:
                 count = line.count(delimiter) + 1
                 yield maker.reject(before + index, self._miscounted(count), line)
@@ -93,12 +117,7 @@ class CsvRows:
                 window.index += 1
                 yield maker.reject(number, ROW_TOO_LONG, line)
             elif b'"' in line:
-                parsed = self._parser.row()
-                if isinstance(parsed, Broken):
-                    blamed = window.first_line + parsed.index + 1
-                    yield maker.reject(blamed, parsed.reason, lines[parsed.index])
-                else:
-                    yield self._made(parsed, number, b"".join(lines[index : window.index]))
+                yield self._parsed()
             else:
                 window.index += 1
                 content = line.rstrip(b"\r\n")
@@ -108,6 +127,17 @@ class CsvRows:
                     if count > self._width:
                         count = content.count(self._separator) + 1
                     yield self._made(Fields(fields, count), number, content)
+
+    def _parsed(self) -> Row | RejectedRow:
+        """Read the row with quotes that begins at the window's index."""
+        window = self._window
+        index, lines = window.index, window.lines
+        parsed = self._parser.row()
+        if isinstance(parsed, Broken):
+            blamed = window.first_line + parsed.index + 1
+            return self._maker.reject(blamed, parsed.reason, lines[parsed.index])
+        raw = b"".join(lines[index : window.index])
+        return self._made(parsed, window.first_line + index + 1, raw)
 
     def _made(self, fields: Fields, line: int, raw: bytes) -> Row | RejectedRow:
         if b"\0" in raw:
@@ -126,3 +156,24 @@ class CsvRows:
     def _miscounted(self, count: int) -> str:
         kind = "few" if count < self._width else "many"
         return f"too {kind} fields: {count} of {self._width}"
+
+
+def _unquoting(delimiter: str) -> Callable[[str], list[str]]:
+    """Return what splits a line with quotes, by the standard library's parser.
+
+    It gives no field where it finds fault with the line, or the row goes on in the next one.
+    """
+    waiting: list[str] = []
+    # One that needs another line asks an empty list for it.
+    parser = csv.reader(iter(waiting.pop, None), delimiter=delimiter, strict=True)
+
+    def fields(line: str) -> list[str]:
+        if len(line) > _SPLIT_CHARACTERS:
+            return []
+        waiting.append(line)
+        try:
+            return next(parser)
+        except (csv.Error, IndexError):
+            return []
+
+    return fields

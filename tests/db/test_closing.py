@@ -183,10 +183,10 @@ def test_a_database_that_only_reads_is_raised_and_charges_no_row(postgres_store:
 
 BREAKS: dict[str, Callable[[Breaking], None]] = {
     "before the fence": lambda breaking: breaking.before("UPDATE chunks"),
-    "before the copy of the rows": lambda breaking: breaking.after("CREATE TEMPORARY TABLE"),
-    "before the rows": lambda breaking: breaking.before("INSERT INTO labeled_texts"),
+    "before the rows": lambda breaking: breaking.after("UPDATE chunks"),
+    "before the rejects": lambda breaking: breaking.before("INSERT INTO rejects"),
     "before the job's end": lambda breaking: breaking.before("SELECT jobs.state"),
-    "after the commit": lambda breaking: breaking.after_commit_of("INSERT INTO labeled_texts"),
+    "after the commit": lambda breaking: breaking.after_commit_of("INSERT INTO rejects"),
 }
 
 

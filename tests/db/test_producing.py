@@ -146,27 +146,29 @@ def test_a_chunk_of_rejects_alone_is_done_and_needs_no_message(store: Store) -> 
     assert writer.open_chunks() == 0
 
 
-def test_that_a_message_was_sent_is_recorded_with_the_next_chunk_or_when_none_follows(
+def test_that_messages_were_sent_is_recorded_with_a_chunk_or_when_none_follows(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("db.ledger.producing._UNMARKED", 2)
     monkeypatch.setattr("db.ledger.producing._UNMARKED_SECONDS", 3600.0)
     writer = begin(store)
     unsent = "SELECT count(*) FROM chunks WHERE sent_at IS NULL"
     writer.note_sent(add(writer, 1, 2))
-    assert value(store, unsent) == 1
-    second = add(writer, 3, 2)
-    assert value(store, unsent) == 1, "the first is recorded"
-    assert value(store, f"{unsent} AND number = {second}") == 1
-    writer.note_sent(second)
+    writer.note_sent(add(writer, 3, 2))
+    assert value(store, unsent) == 2, "few messages wait for more"
+    third = add(writer, 5, 2)
+    assert value(store, unsent) == 1, "the first two are recorded"
+    assert value(store, f"{unsent} AND number = {third}") == 1
+    writer.note_sent(third)
     writer.mark_sent()
     assert value(store, unsent) == 0
     change(store, "UPDATE chunks SET sent_at = NULL")
-    third = add(writer, 5, 2)
+    fourth = add(writer, 7, 2)
     writer.mark_sent()
-    assert value(store, unsent) == third, "what was recorded once is not recorded again"
+    assert value(store, unsent) == fourth, "what was recorded once is not recorded again"
     monkeypatch.setattr("db.ledger.producing._UNMARKED_SECONDS", 0.0)
-    writer.note_sent(add(writer, 7, 2))
-    assert value(store, unsent) == third, "one that was sent after a while is recorded at once"
+    writer.note_sent(add(writer, 9, 2))
+    assert value(store, unsent) == fourth, "one that was sent after a while is recorded at once"
 
 
 def test_the_ledger_has_one_name_that_stays(store: Store) -> None:

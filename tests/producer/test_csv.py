@@ -1,11 +1,15 @@
 """CSV and TSV: what is a row, what is a reject, on which line; counts are written by hand."""
 
+import random
 from pathlib import Path
 
 import pytest
 
 from db.errors import UsageError
-from tests.producer.reading import read_bytes
+from producer import lines
+from producer.formats.csv_rows import CsvRows
+from producer.rows import Row
+from tests.producer.reading import read_bytes, reader_of
 
 MB = 1 << 20
 
@@ -226,3 +230,48 @@ def test_limit_counts_rows_labelled_or_rejected(tmp_path: Path) -> None:
     result = read_bytes(tmp_path, "id,text\n1,a\n\n2\n3,c\n4,d\n", limit=3)
     assert result.texts == ["a", "c"]
     assert result.reasons == [(4, "too few fields: 1 of 2")]
+
+
+#: What lines are made of, so that most have quotes, and most of those are right.
+_PIECES = (
+    '"',
+    '""',
+    ",",
+    "a",
+    " ",
+    "é",
+    '"x"',
+    ',"y, z"',
+    "\n",
+    "\r\n",
+    '"\n',
+    'ok,"fine"\n',
+    "\0",
+)
+
+
+@pytest.mark.parametrize("block_bytes", [1 << 20, 40])
+def test_the_quick_way_reads_what_the_careful_way_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block_bytes: int
+) -> None:
+    monkeypatch.setattr(lines, "BLOCK_BYTES", block_bytes)
+    path = tmp_path / "rows.csv"
+    chance = random.Random(7)
+    quick = 0
+    plain_lines = CsvRows._plain_lines
+    for _ in range(400):
+        pieces = chance.choices(_PIECES, weights=[3] * 12 + [0.2], k=chance.randint(1, 60))
+        path.write_text("id,text\n" + "".join(pieces), newline="")
+        read_so = []
+        for way in (plain_lines, lambda rows, block: None):
+            monkeypatch.setattr(CsvRows, "_plain_lines", way)
+            reader = reader_of(path, text_column="text", delimiter=",")
+            read_so.append([(item, reader.position) for item in reader])
+        assert read_so[0] == read_so[1], "".join(pieces)
+        quick += sum(isinstance(item, Row) and '"' in "".join(pieces) for item, _ in read_so[0])
+    assert quick > 300
+
+
+def test_a_line_that_is_too_long_for_the_quick_way_is_a_row(tmp_path: Path) -> None:
+    result = read_bytes(tmp_path, f'id,text\n1,"{"long, " * 40_000}"\n2,"short"\n')
+    assert result.texts == ["long, " * 40_000, "short"]

@@ -93,6 +93,7 @@ def test_without_a_broker_nothing_is_tried_for_each_chunk(
     watching.failed(TimeoutError("Timeout reading from socket"))
     sender.send(add(writer, 3, 2))
     assert [chunk.number for chunk in outbox.chunks] == [1]
+    writer.mark_sent()
     assert value(store, "SELECT count(*) FROM chunks WHERE sent_at IS NULL") == 1
     with watching:
         wait_until(lambda: not watching.away, 30, "it answers the next look")
