@@ -162,7 +162,15 @@ class Chunk(Base):
     __table_args__ = (
         # Not a partial index: SQLite would not use one for a state that is a bound parameter.
         Index("ix_chunks_state_job_id", "state", "job_id"),
-        Index("ix_chunks_job_id_done_at", "job_id", "done_at"),
+        # Of chunks that are done alone: of any chunk PostgreSQL, which knows nothing of a new table,
+        # might look for by this index, and so through all chunks of the job.
+        Index(
+            "ix_chunks_job_id_done_at",
+            "job_id",
+            "done_at",
+            postgresql_where=sql("done_at IS NOT NULL"),
+            sqlite_where=sql("done_at IS NOT NULL"),
+        ),
         Index(
             "ix_chunks_queue_sent_claimed",
             "queue",
@@ -257,8 +265,8 @@ class LabeledText(Base):
         ),
         # The label is for those who count labels over time: without it each row would be looked up.
         Index("ix_labeled_texts_version_time", "model", "model_version", "labeled_at", "label"),
-        Index("ix_labeled_texts_job_label", "job_id", "label"),
-        Index("ix_labeled_texts_job_confidence", "job_id", "confidence"),
+        # For the rows that a model is least sure of, and alone for the label mix of a job.
+        Index("ix_labeled_texts_job_confidence", "job_id", "confidence", "label"),
         # PostgreSQL asks for each row whether its job is there, which takes a third of what writing
         # the row does. Rows are written only with their chunk, whose job is known to be there.
         ForeignKeyConstraint(["job_id"], ["jobs.id"], name="fk_labeled_texts_jobs").ddl_if(

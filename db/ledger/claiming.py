@@ -59,12 +59,22 @@ _LOOK = (
     .where(_JOBS.c.id == bindparam("of_job"), _CHUNKS.c.number == bindparam("of_number"))
 )
 
+
+def is_in_state(state: str) -> ColumnElement[bool]:
+    """Say that a chunk which is found by its key is in `state`.
+
+    Put so that PostgreSQL does not look for it by the state: it would, in a table of which it knows
+    nothing yet, and read all open chunks of the job to find one.
+    """
+    return _CHUNKS.c.state.concat("") == state
+
+
 _CLAIM = (
     update(_CHUNKS)
     .where(
         _CHUNKS.c.job_id == bindparam("of_job"),
         _CHUNKS.c.number == bindparam("of_number"),
-        _CHUNKS.c.state == "queued",
+        is_in_state("queued"),
         _CHUNKS.c.suspect == bindparam("alone"),
         exists().where(_JOBS.c.id == bindparam("of_job"), _JOBS.c.state == "running"),
     )
@@ -162,6 +172,6 @@ def _held(held: Claim) -> tuple[ColumnElement[bool], ...]:
     return (
         Chunk.job_id == held.job.id,
         Chunk.number == held.number,
-        Chunk.state == "leased",
+        is_in_state("leased"),
         Chunk.lease_token == held.token,
     )

@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from db.clock import db_now
 from db.failures import error_kind, may_pass
-from db.ledger.claiming import Claim
+from db.ledger.claiming import Claim, is_in_state
 from db.ledger.ending import end_if_complete, may_be_complete
 from db.ledger.results import ChunkResult, LabeledRows, WorkerReject
 from db.ledger.writing import Shared, Writer, write_at_once, write_row_by_row
@@ -31,7 +31,7 @@ _CLOSE = (
     .where(
         _CHUNKS.c.job_id == bindparam("of_job"),
         _CHUNKS.c.number == bindparam("of_number"),
-        _CHUNKS.c.state == "leased",
+        is_in_state("leased"),
         _CHUNKS.c.lease_token == bindparam("of_token"),
     )
     .values(
