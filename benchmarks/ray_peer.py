@@ -95,6 +95,7 @@ def _label(file: str, model: str, database: str, folder: str) -> float:
     )
     first = 0.0
     with sqlite3.connect(database) as connection:
+        batch: Any
         for batch in labelled.iter_batches(batch_size=RAY_BATCH, batch_format="pandas"):
             batch.to_sql("labels", connection, if_exists="append", index=False)
             connection.commit()
