@@ -1,5 +1,6 @@
 """Bringing a database to this version's tables, and refusing one that does not fit."""
 
+import time
 from pathlib import Path
 
 from alembic import command
@@ -10,7 +11,11 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from db.errors import ServiceUnavailable
-from db.store import Store, error_kind
+from db.failures import error_kind, is_contention
+from db.store import Store
+
+#: Seconds before each new try of an upgrade that waited for others while they waited for it.
+_PAUSES_SECONDS = (0.5, 1.0, 2.0, 4.0)
 
 #: Key of PostgreSQL's advisory lock, so that two migrations at once run one after the other:
 #: "lbst" as a number.
@@ -40,26 +45,35 @@ def current_revision(store: Store) -> str | None:
 def upgrade(store: Store) -> bool:
     """Bring the tables of `store` to this version's; return whether anything was done.
 
-    The whole upgrade is one transaction; of two at once the second finds nothing to do. Raises
+    The whole upgrade is one transaction; of two at once the second finds nothing to do. It waits for
+    whoever works with the tables, and is tried again where both wait for each other. Raises
     `ServiceUnavailable` for a database that is newer than this code or cannot be written.
     """
     before = current_revision(store)
     if before == newest_revision():
         return False
     _refuse_newer(store, before)
-    try:
-        with store.write() as connection:
-            if store.dialect == "postgresql":
-                connection.execute(
-                    text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK}
-                )
-            command.upgrade(_config(connection), "head")
-    except DBAPIError as error:
-        raise ServiceUnavailable(
-            f"database {store.name} could not be migrated ({error_kind(error)}); "
-            "see that its user may create tables and that there is room"
-        ) from None
+    for pause in (*_PAUSES_SECONDS, None):
+        try:
+            _upgrade(store)
+        except DBAPIError as error:
+            if pause is None or not is_contention(error):
+                raise ServiceUnavailable(
+                    f"database {store.name} could not be migrated ({error_kind(error)}); "
+                    "see that its user may create tables, that there is room, and that nobody "
+                    "works with the tables meanwhile"
+                ) from None
+            time.sleep(pause)
+        else:
+            break
     return True
+
+
+def _upgrade(store: Store) -> None:
+    with store.write() as connection:
+        if store.dialect == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
+        command.upgrade(_config(connection), "head")
 
 
 def check_revision(store: Store) -> None:

@@ -95,6 +95,9 @@ class Settings(BaseSettings):
     metrics_port: int | None = Field(
         None, ge=1, le=65535, description="port for Prometheus metrics; unset: off"
     )
+    metrics_host: str = Field(
+        "127.0.0.1", description="address on which METRICS_PORT is open; 0.0.0.0: all of them"
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="lowest level that is logged"
     )

@@ -17,6 +17,7 @@ from db.registry.versions import Version, find_version, resolve
 from db.store import Store
 from worker.engine_thread import EngineThread
 from worker.loaded_versions import Binding, VersionKey, key_of
+from worker.metrics import REFUSALS, SWAPS
 from worker.refusals import Refusals
 
 log = logging.getLogger(__name__)
@@ -168,8 +169,11 @@ class VersionChooser:
             before = self._serving.get(asked)
             self._serving[asked] = key_of(version)
             still_serving = before in self._serving.values()
+        # What was never counted yet is told as none: a first one would not be seen as one more.
+        swaps, _ = SWAPS.labels(asked.model), REFUSALS.labels(asked.model)
         if before is None or before == key_of(version):
             return
+        swaps.inc()
         log.info("model %s: version %s serves now, after %s", asked, version.version, before[1])
         if not still_serving:
             self._engine.supersede(before, by=key_of(version))

@@ -21,6 +21,7 @@ from worker.encoder import EncodedRows
 from worker.engine_statistics import Statistics
 from worker.engines.protocol import Engine
 from worker.loaded_versions import Binding, Loaded, LoadedVersions, VersionKey
+from worker.metrics import QUEUE_WAIT_SECONDS, count_micro_batch
 from worker.microbatch import Places
 from worker.remembered import LogitsMemory
 from worker.repeats import all_of, compute_once, plan, row_keys
@@ -178,6 +179,11 @@ class EngineThread:
                     return True
         return future.cancelled()
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread runs: it has begun and has not ended."""
+        return self._thread.is_alive()
+
     def guarding(self, seconds: float) -> AbstractContextManager[None]:
         """End the process if the block, native code of the calling thread, takes `seconds`.
 
@@ -195,6 +201,11 @@ class EngineThread:
         """Return the versions that are loaded now, the newest bound first."""
         with self._changed:
             return [loaded.version for loaded in self._versions.newest_first()]
+
+    def engines(self) -> list[tuple[Version, Engine]]:
+        """Return the versions that are loaded now, and what computes each."""
+        with self._changed:
+            return [(each.version, each.engine) for each in self._versions.newest_first()]
 
     def newest_engine(self) -> Engine | None:
         """Return the engine of the version that was bound last; None before the first."""
@@ -247,7 +258,9 @@ class EngineThread:
                 return None
             loaded = self._versions.oldest_waiting()
             assert loaded is not None, "something woke the thread"  # noqa: S101
-            self._note_idle(loaded.waiting.oldest_at)
+            waiting_since = loaded.waiting.oldest_at
+            self._note_idle(waiting_since)
+            QUEUE_WAIT_SECONDS.observe(time.monotonic() - waiting_since)
             return loaded, self._parts(loaded.waiting.take(self._budget))
 
     def _parts(self, places: Places) -> list[_Part]:
@@ -291,6 +304,7 @@ class EngineThread:
         lengths = rows.lengths
         share = seconds / max(int(lengths.sum()), 1)
         done = []
+        count_micro_batch(lengths[planned.todo], seconds)
         with self._changed:
             self.statistics = self.statistics.computed(lengths[planned.todo], seconds)
             start = 0

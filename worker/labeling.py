@@ -12,7 +12,7 @@ from typing import TypeVar
 from db.defaults import TOKENISE_LIMIT_SECONDS, WRITE_LIMIT_SECONDS
 from db.errors import LabelstreamError, ServiceUnavailable, one_line
 from db.ledger.claiming import Claim, JobFacts, claim, fail_job, hand_back, look_at
-from db.ledger.closing import close_chunk
+from db.ledger.closing import Landed, end_after, write
 from db.ledger.payload import ChunkRows, unpack
 from db.ledger.results import ChunkResult, LabeledRows, WorkerReject
 from db.registry.versions import Version
@@ -24,6 +24,7 @@ from worker.engine_thread import Binding, ChunkLogits, EngineThread
 from worker.gate import Gate, GateClosed
 from worker.keeper import Hold, LeaseKeeper
 from worker.messages import ChunkMessage
+from worker.metrics import CHUNKS, REUSED_ROWS, ROWS
 from worker.predictions import predict
 from worker.tokenising import tokenise
 
@@ -193,20 +194,28 @@ class ChunkLabeler:
             logits = self._compute(binding, encoded, hold)
         except Withdrawn:
             if self._retrying(lambda: hand_back(self._store, held)):
+                CHUNKS.labels("handed_back").inc()
                 log.info("handed back: job %s chunk %s", held.job.id, held.number)
             return False
         logits = replace(logits, rejected={**logits.rejected, **refused})
 
-        def close() -> tuple[ChunkResult, bool]:
+        def close() -> tuple[ChunkResult, Landed | None]:
             with self._store.turn():
                 result = _result(rows, encoded, logits, binding.version, binding.engine_name)
-                return result, close_chunk(self._store, held, result)
+                closing = write(self._store, held, result)
+            if closing.landed is not None:
+                _count(closing.landed, result, logits)
+            # Others may write meanwhile: a job's end is tried for as long as it takes.
+            end_after(self._store, held, closing)
+            return result, closing.landed
 
         with hold.step(WRITE_LIMIT_SECONDS):
-            result, closed = self._store.retrying(close, on_trouble=log.warning)
-        if not closed:
+            result, landed = self._store.retrying(close, on_trouble=log.warning)
+        if landed is None:
+            CHUNKS.labels("lost").inc()
             log.warning(
-                "fenced: job %s chunk %s was taken from this worker; nothing was written",
+                "fenced: job %s chunk %s was taken from this worker, or a first try was written and "
+                "its answer lost; nothing was written now",
                 held.job.id,
                 held.number,
             )
@@ -219,7 +228,7 @@ class ChunkLabeler:
             binding.version,
             binding.engine_name,
             len(rows),
-            len(result.rejected),
+            landed.rejected,
             result.tokens,
             (time.monotonic() - started) * 1000,
             result.busy_seconds * 1000,
@@ -243,6 +252,15 @@ class ChunkLabeler:
                     raise Withdrawn from None
             except CancelledError:
                 raise Withdrawn from None
+
+
+def _count(landed: Landed, result: ChunkResult, logits: ChunkLogits) -> None:
+    CHUNKS.labels("done").inc()
+    by = (result.model, str(result.model_version), result.engine)
+    ROWS.labels("labeled", *by).inc(landed.labeled)
+    ROWS.labels("rejected", *by).inc(landed.rejected)
+    REUSED_ROWS.labels("repeated").inc(logits.repeated)
+    REUSED_ROWS.labels("remembered").inc(logits.remembered)
 
 
 def _result(

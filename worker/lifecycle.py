@@ -12,7 +12,7 @@ from celery import Celery
 from celery.signals import worker_ready, worker_shutdown, worker_shutting_down
 
 from db.defaults import RENEW_SECONDS
-from db.errors import LabelstreamError, UsageError, one_line
+from db.errors import LabelstreamError, ServiceUnavailable, UsageError, one_line
 from db.ledger.jobs import ledger_id
 from db.ledger.sweeping import Sweeper, SweeperThread
 from db.ledger.workers import WorkerRecord, forget_worker, record_worker
@@ -22,10 +22,13 @@ from db.store import Store, open_store
 from worker.choosing import VersionChooser, VersionWatcher
 from worker.embedded.readiness import tell_ready
 from worker.engine_thread import EngineThread
+from worker.gauges import WorkerGauges, with_gauges
+from worker.health import Checks
 from worker.keeper import LeaseKeeper
 from worker.labeling import ChunkLabeler
 from worker.leaving import Departure
 from worker.logs import set_up_logging
+from worker.observing import ObservingServer
 from worker.outbox import CeleryOutbox
 from worker.preparing import make_ready
 from worker.refusals import Refusals
@@ -57,20 +60,42 @@ class Runtime:
             warm_up=WARM_UP_TEXTS,
             cache_bytes=settings.cache_mb * 2**20,
         )
-        self._chooser = VersionChooser(store, self.engine, Refusals(store, name))
+        refusals = Refusals(store, name)
+        self._chooser = VersionChooser(store, self.engine, refusals)
         self._watcher = VersionWatcher(self._chooser)
         self._keeper = LeaseKeeper(store, lambda: self.engine.progress)
         self.labeler = ChunkLabeler(store, ledger, self.engine, self._chooser, self._keeper, name)
         self.submissions = Submissions(
             store, ledger, TaskJobs(store, name, own_name()), queues, settings.model
         )
-        self._sweeper = SweeperThread(Sweeper(store, CeleryOutbox(app, ledger), own_name()))
+        self._outbox = CeleryOutbox(app, ledger)
+        self._sweeper = SweeperThread(Sweeper(store, self._outbox, own_name()))
         self._departure = Departure(lambda: self._keeper.held)
         self._leaving = threading.Event()
+        #: Whether it takes messages, and whether it will take no more.
+        self._shown = self._departing = False
         self._presence = threading.Thread(target=self._show_presence, name="presence", daemon=True)
+        self._server: ObservingServer | None = None
+        if settings.metrics_port is not None:
+            gauges = WorkerGauges(store, self.engine, refusals, settings.home)
+            self._server = ObservingServer(
+                settings.metrics_host,
+                settings.metrics_port,
+                with_gauges(gauges),
+                live=Checks({"engine": self._is_alive}),
+                ready=Checks(
+                    {
+                        "model": self._has_model,
+                        "database": lambda: store.check(seconds=0),
+                        "broker": self._outbox.check,
+                    }
+                ),
+            )
 
     def start(self, model: str) -> None:
         """Load `model` and begin the threads."""
+        if self._server is not None:
+            self._server.start()
         # What the worker before this one held when it died need not wait for the model to load.
         self._sweeper.sweep_ahead()
         self._departure.start()
@@ -82,6 +107,7 @@ class Runtime:
 
     def show(self) -> None:
         """Tell the ledger, then the supervisor, that this worker is ready; begin to sweep."""
+        self._shown = True
         # Before the first message is taken: the ledger knows which process it is that may hold it.
         self._tell_presence()
         self._presence.start()
@@ -90,6 +116,7 @@ class Runtime:
 
     def drain(self) -> None:
         """Begin nothing more, and be gone in time."""
+        self._departing = True
         self._departure.begin()
         self.labeler.drain()
         self.submissions.drain()
@@ -102,6 +129,8 @@ class Runtime:
         self._watcher.stop()
         self._keeper.stop()
         self.engine.stop()
+        if self._server is not None:
+            self._server.stop()
         done = self.engine.statistics
         log.info(
             "computed: rows=%s micro_batches=%s busy_s=%.1f longest_idle_ms=%.1f "
@@ -120,6 +149,17 @@ class Runtime:
         except Exception as error:  # noqa: BLE001  (leaving must not fail on a database that is gone)
             log.debug("could not sign off: %s", type(error).__name__)
         self._store.close()
+
+    def _is_alive(self) -> None:
+        # Until the model is loaded nothing computes: whoever waits for that asks whether it is ready.
+        if self._shown and not self.engine.is_alive:
+            raise ServiceUnavailable("the thread that computes has ended")
+
+    def _has_model(self) -> None:
+        if self._departing:
+            raise ServiceUnavailable("this worker leaves")
+        if not self._shown:
+            raise ServiceUnavailable("the model is not loaded yet")
 
     def _show_presence(self) -> None:
         while not self._leaving.wait(RENEW_SECONDS):

@@ -11,8 +11,12 @@ from db.registry.events import REFUSED, record_event
 from db.registry.versions import Version
 from db.store import Store
 from worker.loaded_versions import VersionKey, key_of
+from worker.metrics import REFUSALS
 
 log = logging.getLogger(__name__)
+
+#: Seconds after the end of its pause within which a version that is wanted is tried again, and longer.
+_LAPSED_SECONDS = 60.0
 
 
 @dataclass
@@ -50,6 +54,7 @@ class Refusals:
                 known.pause = min(2 * known.pause, REFUSED_PAUSE_LIMIT_SECONDS)
             known.error = error
             known.until = time.monotonic() + known.pause
+            REFUSALS.labels(version.model).inc()
             if reason in known.told:
                 return
             known.told.add(reason)
@@ -60,6 +65,16 @@ class Refusals:
             )
         except Exception as failed:  # noqa: BLE001  (the log has it; serving goes on)
             log.warning("the refusal could not be recorded: %s", type(failed).__name__)
+
+    @property
+    def count(self) -> int:
+        """How many versions this process could not load, and would be served if it could.
+
+        One that nobody wants any more is not tried again when its pause is over.
+        """
+        now = time.monotonic()
+        with self._lock:
+            return sum(now < known.until + _LAPSED_SECONDS for known in self._refused.values())
 
     def forgive(self, version: Version) -> None:
         """Forget what was wrong with a version that is loaded now."""

@@ -50,16 +50,41 @@ _CLOSE = (
 )
 
 
-def close_chunk(store: Store, held: Claim, result: ChunkResult) -> bool:
-    """Write the results of a held chunk and close it; False if the lease was lost.
+@dataclass(frozen=True, slots=True)
+class Landed:
+    """How many rows of a chunk that was closed are in which table."""
 
-    Nothing at all is written when the fence refuses. An error of the database that may pass is
-    raised for the caller to try again; any other makes the chunk be written row by row, and the
-    row that fails becomes a reject. Afterwards the job is looked at, for this may have been the
-    last chunk.
+    labeled: int
+    rejected: int
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """What came of writing a chunk's results."""
+
+    #: None if the lease was lost, and nothing was written.
+    landed: Landed | None
+    #: Whether the job may have no open chunk any more.
+    may_be_last: bool = False
+
+
+def close_chunk(store: Store, held: Claim, result: ChunkResult) -> bool:
+    """Write the results of a held chunk, and end its job if it was the last; False as `write` says."""
+    closing = write(store, held, result)
+    end_after(store, held, closing)
+    return closing.landed is not None
+
+
+def write(store: Store, held: Claim, result: ChunkResult) -> Closing:
+    """Write the results of a held chunk and close it, if the lease was not lost.
+
+    Nothing at all is written when the fence refuses: so it does, too, where a first try was
+    committed and its answer lost. An error of the database that may pass is raised for the caller
+    to try again; any other makes the chunk be written row by row, and the row that fails becomes a
+    reject.
     """
     try:
-        closed = _close(store, held, result, write_at_once)
+        return _close(store, held, result, write_at_once)
     except DBAPIError as error:
         if may_pass(error):
             raise
@@ -69,33 +94,32 @@ def close_chunk(store: Store, held: Claim, result: ChunkResult) -> bool:
             held.number,
             error_kind(error),
         )
-        closed = _close(store, held, result, write_row_by_row)
-    if closed.may_be_last:
-        # Tried again by itself: were the closing tried again, its own fence would refuse it.
+        return _close(store, held, result, write_row_by_row)
+
+
+def end_after(store: Store, held: Claim, closing: Closing) -> None:
+    """Look whether the chunk was the last one of its job, and end the job if so.
+
+    Tried again by itself: were the closing tried again, its own fence would refuse it.
+    """
+    if closing.may_be_last:
         store.retrying(lambda: end_if_complete(store, held.job.id))
-    return closed.done
 
 
-@dataclass(frozen=True, slots=True)
-class _Closed:
-    done: bool
-    #: Whether the job may have no open chunk any more.
-    may_be_last: bool = False
-
-
-def _close(store: Store, held: Claim, result: ChunkResult, write: Writer) -> _Closed:
+def _close(store: Store, held: Claim, result: ChunkResult, writer: Writer) -> Closing:
     with store.write() as connection:
         # From here on nobody else can close this chunk.
         closed_at = _set_done(connection, held, result)
         if closed_at is None:
-            return _Closed(done=False)
-        failures = write(connection, Shared(held, result, closed_at), result.labeled)
+            return Closing(None)
+        failures = writer(connection, Shared(held, result, closed_at), result.labeled)
         rejects = [*result.rejected, *_not_storable(result.labeled, failures)]
         if rejects:
             connection.execute(_upsert_rejects(connection), _reject_values(held, rejects))
         if failures:
             _count_failures(connection, held, len(failures))
-        return _Closed(done=True, may_be_last=may_be_complete(connection, held.job.id))
+        landed = Landed(len(result.labeled) - len(failures), len(rejects))
+        return Closing(landed, may_be_last=may_be_complete(connection, held.job.id))
 
 
 def _set_done(connection: Connection, held: Claim, result: ChunkResult) -> datetime | None:

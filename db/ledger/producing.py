@@ -7,11 +7,12 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Executable, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Executable, bindparam, func, insert, or_, select, update
 
 from db.clock import db_now
 from db.defaults import LEASE_SECONDS
 from db.errors import JobFailed, ServiceUnavailable
+from db.ledger.claiming import is_in_state
 from db.ledger.ending import OPEN_STATES
 from db.ledger.entries import Entered, Entry, EntryRow, forget, forget_before, note_new
 from db.ledger.jobs import Production
@@ -21,9 +22,11 @@ from db.store import Store
 
 Result = TypeVar("Result")
 
-#: So many sent messages are recorded with the next chunk, and after so many seconds in any case.
+#: So many sent messages are recorded with the next chunk, or fewer of them after so many seconds; and by
+#: themselves where chunks come so rarely that the next one would be late.
 _UNMARKED = 8
 _UNMARKED_SECONDS = 0.25
+_LATEST_SECONDS = 0.5
 
 #: Seconds for which letting go of a job is tried.
 _RELEASE_SECONDS = 3.0
@@ -71,6 +74,8 @@ _SENT = (
         .where(_FREE.c.job_id == bindparam("of_job"), _FREE.c.number == bindparam("of_number"))
         .with_for_update(key_share=True, skip_locked=True)
         .scalar_subquery(),
+        # One that was handed back, or freed from a dead worker, is to be sent again.
+        or_(_CHUNKS.c.claims == 0, ~is_in_state("queued")),
     )
     .values(sent_at=db_now())
 )
@@ -146,6 +151,7 @@ class JobWriter:
         """
 
         def add() -> Entered:
+            self._marking = 0
             with self._store.write() as connection:
                 self._step(connection)
                 new = note_new(connection, source, entries)
@@ -189,7 +195,7 @@ class JobWriter:
         the sweeper may send the message once more, which does no harm.
         """
         self._sent.append(number)
-        if time.monotonic() - self._marked_at > _UNMARKED_SECONDS:
+        if self._unmarked_for() > _LATEST_SECONDS:
             self.mark_sent()
 
     def mark_sent(self) -> None:
@@ -255,7 +261,7 @@ class JobWriter:
     ) -> int:
         number = self._step(connection, _ADVANCE, new_position=dict(position)) - 1
         self._marking = 0
-        if len(self._sent) >= _UNMARKED:
+        if len(self._sent) >= _UNMARKED or self._unmarked_for() > _UNMARKED_SECONDS:
             self._mark_sent(connection)
         statement = _CHUNK_SENT if sent else _CHUNK_TO_SEND
         connection.execute(
@@ -289,7 +295,12 @@ class JobWriter:
             )
         )
 
+    def _unmarked_for(self) -> float:
+        return time.monotonic() - self._marked_at
+
     def _mark_sent(self, connection: Connection) -> None:
+        if not self._sent:
+            return
         rows = [{"of_job": self.job, "of_number": number} for number in self._sent]
         connection.execute(_SENT, rows)
         self._marking = len(rows)

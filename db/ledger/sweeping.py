@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from db.clock import db_now
 from db.defaults import LEASE_SECONDS, RESEND_AFTER_SECONDS, RESENDS_A_SWEEP, SWEEP_SECONDS
 from db.failures import is_contention
+from db.ledger.claiming import is_in_state
 from db.ledger.ending import OPEN_STATES, end_if_complete
 from db.ledger.entries import forget_old_tasks
 from db.ledger.expiring import expire_gone, expire_run_out
@@ -173,7 +174,7 @@ class Sweeper:
                     .where(
                         Chunk.job_id == chunk.job,
                         Chunk.number == chunk.number,
-                        Chunk.state == "queued",
+                        is_in_state("queued"),
                     )
                     .values(sent_at=db_now())
                 )

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from sqlalchemy import inspect
 from sqlalchemy.exc import IntegrityError
 
 from db.errors import ServiceUnavailable
@@ -35,6 +36,25 @@ def test_the_migrations_make_what_the_schema_says(store: Store) -> None:
     with store.read() as connection:
         context = MigrationContext.configure(connection, opts=options)
         assert compare_metadata(context, Base.metadata) == []
+
+
+def test_what_alembic_does_not_compare_is_there_too(store: Store) -> None:
+    # Constraints and indexes that are for one database alone, or for some rows.
+    tables = inspect(store.engine)
+    keys = [key["name"] for key in tables.get_foreign_keys("labeled_texts")]
+    assert keys == (["fk_labeled_texts_jobs"] if store.dialect == "sqlite" else [])
+    found = {index["name"]: index for table in ("chunks", "labeled_texts")
+             for index in tables.get_indexes(table)}  # fmt: skip
+    partial = {
+        name for name, index in found.items()
+        if index.get("dialect_options", {}).get(f"{store.dialect}_where") is not None
+    }  # fmt: skip
+    assert partial == {
+        "ix_chunks_job_id_done_at",
+        "ix_chunks_queue_sent_claimed",
+        "ix_labeled_texts_id_key",
+        "ix_labeled_texts_text_key",
+    }
 
 
 def test_a_job_cannot_be_deleted_under_its_rows(store: Store) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from db.ledger.claiming import hand_back
 from db.ledger.jobs import (
     AlreadyRunning,
     Production,
@@ -20,7 +21,7 @@ from db.ledger.stopping import cancel
 from db.store import Store
 from tests.db.at_once import at_once
 from tests.db.breaking import Breaking
-from tests.db.ledger_parts import add, begin, change, parsed_rejects, past, value
+from tests.db.ledger_parts import add, begin, change, held, parsed_rejects, past, value
 from tests.db.ledger_parts import chunk_rows as rows
 from tests.producer.made_jobs import new_job
 
@@ -151,6 +152,7 @@ def test_that_messages_were_sent_is_recorded_with_a_chunk_or_when_none_follows(
 ) -> None:
     monkeypatch.setattr("db.ledger.producing._UNMARKED", 2)
     monkeypatch.setattr("db.ledger.producing._UNMARKED_SECONDS", 3600.0)
+    monkeypatch.setattr("db.ledger.producing._LATEST_SECONDS", 3600.0)
     writer = begin(store)
     unsent = "SELECT count(*) FROM chunks WHERE sent_at IS NULL"
     writer.note_sent(add(writer, 1, 2))
@@ -166,9 +168,26 @@ def test_that_messages_were_sent_is_recorded_with_a_chunk_or_when_none_follows(
     fourth = add(writer, 7, 2)
     writer.mark_sent()
     assert value(store, unsent) == fourth, "what was recorded once is not recorded again"
+    writer.note_sent(fourth)
     monkeypatch.setattr("db.ledger.producing._UNMARKED_SECONDS", 0.0)
-    writer.note_sent(add(writer, 9, 2))
-    assert value(store, unsent) == fourth, "one that was sent after a while is recorded at once"
+    fifth = add(writer, 9, 2)
+    assert value(store, f"{unsent} AND number = {fourth}") == 0, "one waits for some time only"
+    monkeypatch.setattr("db.ledger.producing._LATEST_SECONDS", 0.0)
+    writer.note_sent(fifth)
+    assert value(store, f"{unsent} AND number = {fifth}") == 0, "if no chunk comes, it is recorded"
+
+
+def test_a_chunk_that_was_handed_back_stays_one_to_send(store: Store) -> None:
+    writer = begin(store)
+    numbers = [add(writer, 1, 2), add(writer, 3, 2)]
+    for number in numbers:
+        writer.note_sent(number)
+    back, kept = (held(store, writer.job, number) for number in numbers)
+    hand_back(store, back)
+    writer.mark_sent()
+    sent = "SELECT number FROM chunks WHERE sent_at IS NOT NULL"
+    assert value(store, sent) == kept.number
+    assert value(store, sent.replace("NOT ", "")) == back.number
 
 
 def test_the_ledger_has_one_name_that_stays(store: Store) -> None:

@@ -62,6 +62,9 @@ def test_no_variable_that_holds_a_password_has_a_default() -> None:
 def test_no_setting_that_holds_a_password_is_written_out() -> None:
     for name, service in SERVICES.items():
         for key, value in service.get("environment", {}).items():
+            # Grafana's switches: it has no password, for nobody can log in.
+            if value in ("true", "Viewer"):
+                continue
             if any(word in key for word in ("PASSWORD", "AUTH", "_URL")):
                 assert any(word in str(value) for word in PASSWORDS.values()), (name, key)
 
@@ -80,7 +83,8 @@ def test_every_service_is_hardened(name: str) -> None:
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert "privileged" not in service
     # Ours take the image's user; a test of the image looks at it.
-    assert service["image"] == "labelstream" or service["user"] in {"redis", "postgres"}
+    others = {"redis", "postgres", "nobody", "grafana"}
+    assert service["image"] == "labelstream" or service["user"] in others
     for port in service.get("ports", []):
         assert str(port).startswith("127.0.0.1:")
 
@@ -100,6 +104,8 @@ def test_services_start_in_order_of_health() -> None:
             "redis": "service_healthy",
             "worker": "service_healthy",
         },
+        "prometheus": {},
+        "grafana": {"prometheus": "service_healthy"},
     }
     waited_for = {
         other for conditions in order.values() for other, how in conditions.items()
@@ -115,13 +121,24 @@ def test_what_serves_is_started_again_and_what_runs_once_is_not() -> None:
         "worker": "unless-stopped",
         "migrate": "no",
         "producer": "no",
+        "prometheus": "unless-stopped",
+        "grafana": "unless-stopped",
     }
-    assert SERVICES["producer"]["profiles"] == ["producer"]
+    profiles = {name: service.get("profiles") for name, service in SERVICES.items()}
+    assert {name: found for name, found in profiles.items() if found} == {
+        "producer": ["producer"],
+        "prometheus": ["monitoring"],
+        "grafana": ["monitoring"],
+    }
     assert SERVICES["worker"]["stop_grace_period"] == "40s"
 
 
 def test_what_must_last_lies_in_named_volumes() -> None:
     mounts = {name: service.get("volumes", []) for name, service in SERVICES.items()}
+    assert all(mount.endswith(":ro") for mount in mounts.pop("grafana"))
+    *files, kept = mounts.pop("prometheus")
+    assert all(mount.endswith(":ro") for mount in files)
+    assert kept == "prometheus-data:/prometheus"
     assert mounts == {
         "redis": ["redis-data:/data"],
         "postgres": ["postgres-data:/var/lib/postgresql/data"],
@@ -129,7 +146,8 @@ def test_what_must_last_lies_in_named_volumes() -> None:
         "worker": ["registry:/var/lib/labelstream/registry"],
         "producer": ["registry:/var/lib/labelstream/registry", "./data:/data:ro"],
     }
-    assert set(PROJECT["volumes"]) == {"redis-data", "postgres-data", "registry"}
+    volumes = {"redis-data", "postgres-data", "registry", "prometheus-data"}
+    assert set(PROJECT["volumes"]) == volumes
 
 
 def test_the_override_reserves_a_gpu_and_changes_nothing_else() -> None:
@@ -173,4 +191,5 @@ def test_compose_itself_refuses_to_start_without_passwords_and_reads_the_file_wi
     accepted = compose_config(**PASSWORDS)
     assert accepted.returncode == 0, accepted.stderr
     # The producer is behind a profile.
-    assert set(json.loads(accepted.stdout)["services"]) == set(SERVICES) - {"producer"}
+    behind_profiles = {"producer", "prometheus", "grafana"}
+    assert set(json.loads(accepted.stdout)["services"]) == set(SERVICES) - behind_profiles

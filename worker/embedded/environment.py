@@ -25,6 +25,8 @@ def worker_environment(settings: "Settings", socket_path: Path) -> dict[str, str
     said["LABELSTREAM_BROKER_URL"] = broker_url(socket_path)
     said["LABELSTREAM_HOME_DIR"] = str(settings.home)
     said["LABELSTREAM_REGISTRY_DIR"] = settings.registry
+    # Two homes on one machine would want the same port.
+    said["LABELSTREAM_METRICS_PORT"] = ""
     if settings.database_url is not None:
         said["LABELSTREAM_DATABASE_URL"] = absolute_url(settings.database_url)
     return {**os.environ, **said}

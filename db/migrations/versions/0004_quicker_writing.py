@@ -12,6 +12,11 @@ _CONFIDENCE = "ix_labeled_texts_job_confidence"
 
 
 def upgrade() -> None:
+    on_postgres = op.get_context().dialect.name == "postgresql"
+    if on_postgres:
+        # All at once and first: who works meanwhile holds one and waits for another, and a deadlock
+        # found at the end would undo the work on the indexes.
+        op.execute("LOCK TABLE jobs, chunks, labeled_texts IN ACCESS EXCLUSIVE MODE")
     done = sa.text("done_at IS NOT NULL")
     op.drop_index(_DONE, "chunks")
     op.create_index(
@@ -20,5 +25,5 @@ def upgrade() -> None:
     op.drop_index("ix_labeled_texts_job_label", "labeled_texts")
     op.drop_index(_CONFIDENCE, "labeled_texts")
     op.create_index(_CONFIDENCE, "labeled_texts", ["job_id", "confidence", "label"])
-    if op.get_context().dialect.name == "postgresql":
+    if on_postgres:
         op.drop_constraint("fk_labeled_texts_jobs", "labeled_texts", type_="foreignkey")
