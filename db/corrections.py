@@ -28,6 +28,8 @@ class NewCorrection:
     job: int | None = None
     row: int | None = None
     external_id: str | None = None
+    #: How the hash of the row's text begins; None: whatever text it has.
+    text_key: str | None = None
     #: Where it stands in its file, from 1.
     place: int = 1
 
@@ -174,6 +176,13 @@ def _resolved(
             reason = _only_row(one, by_id.get(one.external_id, ()))
         else:
             reason = "it names no row: give job and row, or external_id"
+        if not isinstance(reason, str) and not (reason.text_hash or "").startswith(
+            one.text_key or ""
+        ):
+            reason = (
+                f"row {reason.row_number} of job {reason.job_id} has another text than the one that "
+                "was shown: import it where it was exported"
+            )
         if isinstance(reason, str):
             refused.append(RefusedCorrection(one.place, reason))
         else:

@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
-from producer.spreadsheet import safe_cell
+from db.spreadsheet import safe_cell
 
 if TYPE_CHECKING:
     import pyarrow

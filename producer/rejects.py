@@ -12,9 +12,9 @@ from db.ledger.jobs import get_job
 from db.ledger.producing import NewReject
 from db.ledger.totals import reject_reasons
 from db.schema import Reject
+from db.spreadsheet import safe_cell
 from db.store import Store
 from producer.exporting import refuse_purged
-from producer.spreadsheet import safe_cell
 from producer.terminal import plain, visible
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ from training.commands.promoting import promote, rollback, threshold
 from training.commands.pruning import prune
 from training.commands.registering import export, register
 from training.commands.retrain import retrain
+from training.commands.reviewing import review
 from training.commands.versions import show, versions
 
 app = typer.Typer(
@@ -38,6 +39,7 @@ app.command()(threshold)
 app.command()(prune)
 app.command()(correct)
 app.add_typer(corrections, name="corrections")
+app.add_typer(review, name="review")
 
 
 def main() -> None:

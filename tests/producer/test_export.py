@@ -15,9 +15,9 @@ import pytest
 
 from db.ledger.jobs import get_job
 from db.ledger.stopping import purge
+from db.spreadsheet import safe_cell
 from db.store import Store
 from producer.exported_rows import ExportColumns, export_columns, pages
-from producer.spreadsheet import safe_cell
 from tests.producer.command import Command
 from tests.producer.made_jobs import AWKWARD, MadeJob, made_job
 
