@@ -2,7 +2,6 @@
 
 import _thread
 import contextlib
-import os
 import signal
 import sqlite3
 import threading
@@ -37,7 +36,9 @@ def between_steps() -> Iterator[None]:
 
 
 def ctrl_c() -> None:
-    os.kill(os.getpid(), signal.SIGINT)
+    # To this thread: one for the process may reach another thread first, and this one too late, in the
+    # middle of pytest itself.
+    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
 
 @pytest.mark.usefixtures("between_steps")
