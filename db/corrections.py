@@ -220,7 +220,7 @@ def _rows_by_number(
             numbers.setdefault(job, []).append(number)
     found = {}
     for job, all_of_job in numbers.items():
-        for some in _portions(sorted(all_of_job)):
+        for some in portions(sorted(all_of_job)):
             query = _columns().where(LabeledText.job_id == job, LabeledText.row_number.in_(some))
             found.update({(row.job_id, row.row_number): row for row in connection.execute(query)})
     return found
@@ -229,7 +229,7 @@ def _rows_by_number(
 def _rows_by_id(connection: Connection, wanted: Iterable[str | None]) -> dict[str, list[Row[Any]]]:
     found: dict[str, list[Row[Any]]] = {}
     # An id that cannot be stored stands nowhere, and PostgreSQL would refuse the question.
-    for some in _portions(sorted(name for name in wanted if name and is_storable(name))):
+    for some in portions(sorted(name for name in wanted if name and is_storable(name))):
         query = _columns().where(LabeledText.external_id.in_(some))
         for row in connection.execute(query):
             found.setdefault(row.external_id, []).append(row)
@@ -283,7 +283,7 @@ def _newest_by_annotator(
         numbers.setdefault(job, []).append(number)
     newest: dict[tuple[int, int, str], str] = {}
     for job, all_of_job in numbers.items():
-        for some in _portions(sorted(all_of_job)):
+        for some in portions(sorted(all_of_job)):
             query = (
                 select(Correction.row_number, Correction.annotator, Correction.label)
                 .where(Correction.job_id == job, Correction.row_number.in_(some))
@@ -294,7 +294,8 @@ def _newest_by_annotator(
     return newest
 
 
-def _portions(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
+def portions(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    """Yield `values` in parts that one statement may bind."""
     for start in range(0, len(values), _AT_ONCE):
         yield values[start : start + _AT_ONCE]
 

@@ -68,13 +68,6 @@ class Closing:
     may_be_last: bool = False
 
 
-def close_chunk(store: Store, held: Claim, result: ChunkResult) -> bool:
-    """Write the results of a held chunk, and end its job if it was the last; False as `write` says."""
-    closing = write(store, held, result)
-    end_after(store, held, closing)
-    return closing.landed is not None
-
-
 def write(store: Store, held: Claim, result: ChunkResult) -> Closing:
     """Write the results of a held chunk and close it, if the lease was not lost.
 

@@ -10,13 +10,13 @@ from sqlalchemy import event, text
 from sqlalchemy.exc import DBAPIError
 
 from db.ledger.claiming import claim, hand_back
-from db.ledger.closing import close_chunk
 from db.ledger.jobs import get_job
 from db.ledger.payload import unpack
 from db.ledger.stopping import cancel
 from db.store import Store, may_pass
 from tests.db.at_once import at_once
 from tests.db.breaking import Breaking
+from tests.db.closings import close_chunk
 from tests.db.ledger_parts import add, begin, change, facts, held, result_of, value
 
 

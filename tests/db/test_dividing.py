@@ -11,7 +11,6 @@ from sqlalchemy import text
 from db.clock import db_now
 from db.ledger import dividing
 from db.ledger.claiming import Claim, claim, look_at, renew
-from db.ledger.closing import close_chunk
 from db.ledger.dividing import REASON, LostAlone, strike
 from db.ledger.expiring import expire_run_out
 from db.ledger.jobs import get_job
@@ -23,6 +22,7 @@ from db.schema import Chunk
 from db.store import Store
 from tests.cluster import wait_until
 from tests.db.at_once import at_once
+from tests.db.closings import close_chunk
 from tests.db.ledger_parts import (
     add,
     begin,

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, event
 
-from db.ledger.closing import close_chunk
 from db.ledger.ending import end_if_complete, reject_limit
 from db.ledger.jobs import get_job
 from db.ledger.producing import JobWriter
@@ -15,6 +14,7 @@ from db.ledger.stopping import cancel
 from db.store import Store
 from tests.cluster import wait_until
 from tests.db.at_once import at_once
+from tests.db.closings import close_chunk
 from tests.db.ledger_parts import add, begin, held, result_of, value
 
 

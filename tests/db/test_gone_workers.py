@@ -10,7 +10,6 @@ import pytest
 from sqlalchemy import text
 
 from db.ledger.claiming import claim
-from db.ledger.closing import close_chunk
 from db.ledger.expiring import expire_gone
 from db.ledger.sweeping import Sweep, Sweeper
 from db.ledger.workers import (
@@ -22,6 +21,7 @@ from db.ledger.workers import (
 )
 from db.processes import own_name
 from db.store import Store
+from tests.db.closings import close_chunk
 from tests.db.ledger_parts import add, begin, change, facts, held, past, result_of, value
 from tests.db.test_sweeping import ListOutbox
 

@@ -5,12 +5,12 @@ from functools import partial
 
 from sqlalchemy import Connection, event
 
-from db.ledger.closing import close_chunk
 from db.ledger.ending import end_if_complete
 from db.ledger.jobs import get_job
 from db.store import Store
 from tests.cluster import wait_until
 from tests.db.at_once import at_once
+from tests.db.closings import close_chunk
 from tests.db.ledger_parts import add, begin, held, result_of, value
 
 

@@ -11,13 +11,13 @@ from sqlalchemy.exc import OperationalError
 
 from db.errors import UsageError
 from db.ledger.claiming import look_at
-from db.ledger.closing import close_chunk
 from db.ledger.jobs import list_jobs
 from db.ledger.stopping import cancel, purge
 from db.ledger.sweeping import Sweep, Sweeper
 from db.store import Store, may_pass
 from tests.cluster import wait_until
 from tests.db.at_once import at_once
+from tests.db.closings import close_chunk
 from tests.db.ledger_parts import add, begin, change, held, past, result_of, value
 from tests.db.test_sweeping import ListOutbox
 

@@ -10,10 +10,10 @@ from sqlalchemy.exc import OperationalError
 from db import postgres
 from db.errors import ServiceUnavailable
 from db.ledger import sweeping
-from db.ledger.closing import close_chunk
 from db.ledger.sweeping import Sweep, Sweeper
 from db.store import Store, may_pass
 from tests.cluster import wait_until
+from tests.db.closings import close_chunk
 from tests.db.ledger_parts import add, begin, change, held, past, result_of, value
 from tests.db.test_sweeping import ListOutbox
 from tests.proxy import TcpProxy, proxy_to

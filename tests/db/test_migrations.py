@@ -12,12 +12,12 @@ from sqlalchemy import inspect
 from sqlalchemy.exc import IntegrityError
 
 from db.errors import ServiceUnavailable
-from db.ledger.closing import close_chunk
 from db.migrate import check_revision, current_revision, newest_revision, upgrade
 from db.schema import Base
 from db.store import Store
 from tests.cluster import clean_environment
 from tests.db.at_once import at_once
+from tests.db.closings import close_chunk
 from tests.db.ledger_parts import add, begin, change, held, result_of, value
 
 

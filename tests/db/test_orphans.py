@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from db.defaults import PIPE_PATIENCE_SECONDS
-from db.ledger.closing import close_chunk
 from db.ledger.jobs import create_job, get_job
 from db.ledger.orphans import end_orphans
 from db.ledger.producing import JobLost, JobWriter
 from db.ledger.sweeping import Sweeper
 from db.store import Store
+from tests.db.closings import close_chunk
 from tests.db.ledger_parts import add, change, held, past, result_of
 from tests.db.test_sweeping import ListOutbox
 from tests.producer.made_jobs import new_job

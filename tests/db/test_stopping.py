@@ -6,13 +6,13 @@ import pytest
 from sqlalchemy import insert
 
 from db.errors import UsageError
-from db.ledger.closing import close_chunk
 from db.ledger.jobs import get_job
 from db.ledger.stopping import cancel, purge
 from db.ledger.totals import job_totals
 from db.schema import Correction
 from db.store import Store
 from tests.db.at_once import at_once
+from tests.db.closings import close_chunk
 from tests.db.ledger_parts import add, begin, held, result_of, value
 
 

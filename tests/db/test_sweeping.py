@@ -6,7 +6,6 @@ from functools import partial
 import pytest
 
 from db.ledger.claiming import claim
-from db.ledger.closing import close_chunk
 from db.ledger.jobs import get_job
 from db.ledger.producing import JobWriter
 from db.ledger.stopping import cancel
@@ -14,6 +13,7 @@ from db.ledger.sweeping import ChunkId, Sweep, Sweeper, SweeperThread
 from db.store import Store
 from tests.cluster import wait_until
 from tests.db.at_once import at_once
+from tests.db.closings import close_chunk
 from tests.db.ledger_parts import add, begin, change, facts, held, past, result_of, value
 
 

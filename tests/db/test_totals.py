@@ -1,8 +1,8 @@
 """Totals are sums over chunks, counted by hand here."""
 
-from db.ledger.closing import close_chunk
 from db.ledger.totals import GrowingTotals, job_totals, label_mix, reject_reasons, truncated_rows
 from db.store import Store
+from tests.db.closings import close_chunk
 from tests.db.ledger_parts import add, begin, change, held, result_of
 
 

@@ -6,9 +6,9 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from db.ledger.closing import close_chunk
 from db.store import Store, driver_cursor, may_pass
 from tests.db.breaking import Breaking
+from tests.db.closings import close_chunk
 from tests.db.ledger_parts import add, begin, held, result_of, value
 
 

@@ -16,6 +16,13 @@ PROJECT = load(BASE)
 SERVICES: dict[str, Any] = PROJECT["services"]
 OURS = {"migrate", "worker", "producer"}
 
+#: Named like what holds a secret; Grafana has none, for nobody can log in.
+GRAFANA_SWITCHES = {
+    "GF_AUTH_ANONYMOUS_ENABLED",
+    "GF_AUTH_ANONYMOUS_ORG_ROLE",
+    "GF_AUTH_DISABLE_LOGIN_FORM",
+}
+
 
 def validate(*files: Path) -> subprocess.CompletedProcess[str]:
     command: list[str | Path] = [
@@ -62,8 +69,8 @@ def test_no_variable_that_holds_a_password_has_a_default() -> None:
 def test_no_setting_that_holds_a_password_is_written_out() -> None:
     for name, service in SERVICES.items():
         for key, value in service.get("environment", {}).items():
-            # Grafana's switches: it has no password, for nobody can log in.
-            if value in ("true", "Viewer"):
+            if key in GRAFANA_SWITCHES:
+                assert value in ("true", "Viewer"), key
                 continue
             if any(word in key for word in ("PASSWORD", "AUTH", "_URL")):
                 assert any(word in str(value) for word in PASSWORDS.values()), (name, key)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from db.ledger.closing import close_chunk
 from db.store import Store
+from tests.db.closings import close_chunk
 from tests.db.ledger_parts import add, begin, change, held, result_of
 from tests.faults.counting import SourceRow, differences
 

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from db.ledger.claiming import claim, look_at
-from db.ledger.closing import close_chunk
 from db.ledger.ending import end_if_complete
 from db.ledger.jobs import NewJob, create_job
 from db.ledger.payload import ChunkRows
@@ -12,6 +11,7 @@ from db.ledger.producing import JobWriter, NewReject
 from db.ledger.results import ChunkResult, LabeledRows, WorkerReject
 from db.store import Store, dump_json
 from db.text import text_hash
+from tests.db.closings import close_chunk
 
 SCORES = {"joy": 0.75, "anger": 0.25}
 

@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Callable, Iterator
 
-from db.ledger.closing import close_chunk
 from db.ledger.ending import OPEN_STATES
 from db.ledger.producing import JobWriter
 from db.ledger.sweeping import ChunkId
@@ -12,6 +11,7 @@ from producer.chunking import PlacedChunk, RowChunk
 from producer.feeding import Feeder, Heartbeat
 from producer.sending import BrokerWatch, Sender
 from tests.cluster import wait_until
+from tests.db.closings import close_chunk
 from tests.db.ledger_parts import begin, chunk_rows, held, parsed_rejects, result_of, value
 
 MOST_OPEN = 3

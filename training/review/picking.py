@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, exists, select
 
+from db.corrections import portions
 from db.errors import UsageError
 from db.ledger.jobs import get_job
 from db.schema import Correction, LabeledText, ModelVersion
@@ -17,9 +18,6 @@ from training.review.names import Strategy
 
 #: Characters of a text's hash that tell it from the others of a job.
 _KEY_CHARACTERS = 16
-
-#: Values bound in one statement.
-_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,13 +134,9 @@ def shared_out(there: dict[str, int], wanted: int) -> dict[str, int]:
 
 
 def _of_numbers(connection: Connection, job: int, numbers: Sequence[int]) -> Iterator[PickedRow]:
-    for some in _portions(sorted(numbers)):
+    for some in portions(sorted(numbers)):
         query = _rows(job).where(LabeledText.row_number.in_(some))
         yield from map(_picked, connection.execute(query))
-
-
-def _portions(numbers: Sequence[int]) -> Iterable[Sequence[int]]:
-    return (numbers[start : start + _AT_ONCE] for start in range(0, len(numbers), _AT_ONCE))
 
 
 def _labels(connection: Connection, job: int) -> list[str]:
