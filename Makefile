@@ -10,7 +10,7 @@ PYTHON ?=
 BIN := .venv/bin
 STAMP := .venv/.set-up
 
-.PHONY: setup lint test faults chaos bench demo lock clean help
+.PHONY: setup lint test faults chaos bench demo docs lock clean help
 
 setup: $(STAMP)  ## make .venv with the pinned versions (done again only when they change)
 
@@ -78,6 +78,10 @@ demo: setup  ## label examples/tweets.csv with nothing configured, and look at t
 	$(BIN)/producer ingest examples/tweets.csv --again; \
 	$(BIN)/python examples/show_results.py
 
+# The variable: no advertisement of another tool among our own warnings.
+docs: setup  ## build the documentation as a site into site/, without a warning
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
 # The local part of a version (torch's +cpu) says which build, and that is each machine's own.
 lock: setup  ## write constraints.txt from what stands in .venv
 	@packages=$$($(BIN)/python -m pip freeze --exclude-editable); \
@@ -91,7 +95,7 @@ lock: setup  ## write constraints.txt from what stands in .venv
 	@touch $(STAMP)
 
 clean:  ## remove caches and build folders; .venv and .labelstream stay
-	rm -rf build dist ./*.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf build dist site ./*.egg-info .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +
 
 help:  ## show this

@@ -11,7 +11,7 @@ import pytest
 from tests.deploy.compose import ROOT
 
 MAKEFILE = (ROOT / "Makefile").read_text()
-TARGETS = {"setup", "lint", "test", "faults", "chaos", "bench", "demo", "lock", "clean", "help"}
+TARGETS = {"setup", "lint", "test", "faults", "chaos", "bench", "demo", "docs", "lock", "clean", "help"}
 
 
 def make(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -38,7 +38,7 @@ def test_the_targets_are_these_and_help_names_each() -> None:
     assert {line.split()[1] for line in lines} == TARGETS
 
 
-@pytest.mark.parametrize("target", ["lint", "test", "faults", "chaos", "demo", "lock"])
+@pytest.mark.parametrize("target", ["lint", "test", "faults", "chaos", "demo", "docs", "lock"])
 def test_what_needs_the_environment_sets_it_up_first(target: str) -> None:
     assert re.search(rf"^{target}: setup ", MAKEFILE, re.MULTILINE)
     assert "--constraint constraints.txt --editable '.[dev]'" in MAKEFILE
