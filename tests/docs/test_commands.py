@@ -1,0 +1,44 @@
+"""Every command of the documentation, run in the order of its page."""
+
+import pytest
+
+from tests.docs.blocks import OTHER_TERMINAL, PAGES, RUN, Block
+from tests.docs.conftest import Ground
+from tests.docs.matching import is_shown
+
+#: Pages with something to run.
+RUNNING = [
+    page
+    for page, blocks in PAGES.items()
+    if any(block.language in RUN and block.not_run is None for block in blocks)
+]
+
+#: How a block that is no `console` is given to the shell.
+PROGRAMS = {"python": "python -", "sql": "python -m tests.docs.ask"}
+
+
+@pytest.mark.parametrize("page", RUNNING)
+def test_every_command_of_the_page_does_what_it_shows(page: str, ground: Ground) -> None:
+    for block in PAGES[page]:
+        if block.language not in RUN or block.not_run is not None:
+            continue
+        if block.title.startswith(OTHER_TERMINAL):
+            [(command, _)] = block.commands()
+            ground.leave_running(command)
+            continue
+        for command, shown in steps(block):
+            status, came = ground.run(command)
+            said = f"{block.place}: {command}\nshows:\n{shown}\nbut there came:\n{came}\n"
+            said += ground.shell.other_terminals()
+            assert status == 0, f"status {status} of {said}"
+            assert not shown or is_shown(shown, came), said
+
+
+def steps(block: Block) -> list[tuple[str, str]]:
+    """Return what is run for a block, one thing after the other, each with the output shown."""
+    if block.language == "console":
+        return block.commands()
+    program = PROGRAMS.get(block.language)
+    # Of a script the first command that fails is its end; what it sets holds for what comes after.
+    command = f"{program} <<'END'\n{block.text}\nEND" if program else f"set -e\n{block.text}\nset +e"
+    return [(command, block.shown or "")]
