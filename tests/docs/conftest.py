@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from sqlalchemy import make_url
+from sqlalchemy import URL, make_url
 
 from tests.cluster import BIN, clean_environment
 from tests.databases import fresh_database
@@ -16,11 +16,12 @@ from tests.docs.blocks import PAGES
 from tests.docs.shell import Shell
 from tests.pipeline.conftest import registry as registry
 from tests.pipeline.conftest import starter_sqlite as starter_sqlite
-from tests.services import free_port, postgres_package
+from tests.services import administer, free_port, postgres_package
 
 #: What the pages call the servers that a reader has.
 REDIS = "redis://localhost:6379/0"
-POSTGRES = "postgresql+psycopg://labelstream:secret@localhost/labelstream"
+POSTGRES = "postgresql+psycopg://labelstream:secret@localhost"
+RESTORED = "labelstream_restored"
 METRICS_PORT = "9108"
 
 #: Pages on which a model has to compute; on the others a label is a function of the text alone.
@@ -65,10 +66,7 @@ def ground(page: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterato
     if REDIS in text:
         addresses[REDIS] = request.getfixturevalue("redis_url")
     if POSTGRES in text:
-        url = make_url(request.getfixturevalue("page_postgres"))
-        for driver in ("postgresql+psycopg", "postgresql"):
-            said = POSTGRES.replace("postgresql+psycopg", driver)
-            addresses[said] = url.set(drivername=driver).render_as_string(hide_password=False)
+        addresses |= postgres_addresses(make_url(request.getfixturevalue("page_postgres")))
         path = f"{BIN}:{postgres_programs()}:{os.environ['PATH']}"
     if METRICS_PORT in text:
         addresses[METRICS_PORT] = str(free_port())
@@ -89,9 +87,23 @@ def ground(page: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterato
 
 @pytest.fixture
 def page_postgres(postgres_server: str) -> Iterator[str]:
-    """URL of an empty database, which the page makes its tables in."""
+    """URL of an empty database, which the page makes its tables in; gone with the one beside it."""
     with fresh_database(postgres_server) as url:
         yield url
+        beside = f"{make_url(url).database}_restored"
+        administer(postgres_server, f"DROP DATABASE IF EXISTS {beside} WITH (FORCE)")
+
+
+def postgres_addresses(url: URL) -> dict[str, str]:
+    """Return what the pages say of PostgreSQL, the longest first, and what it is here."""
+    beside = f"{url.database}_restored"
+    found = {}
+    for driver in ("postgresql+psycopg", "postgresql"):
+        said = POSTGRES.replace("postgresql+psycopg", driver)
+        for name, database in ((RESTORED, beside), ("labelstream", url.database)):
+            real = url.set(drivername=driver, database=database)
+            found[f"{said}/{name}"] = real.render_as_string(hide_password=False)
+    return {**found, RESTORED: beside}
 
 
 @pytest.fixture(scope="session")

@@ -53,6 +53,10 @@ class Shell:
         self._others += 1
         self.run(f"{command} >terminal-{self._others}.log 2>&1 &")
 
+    def ended(self) -> int:
+        """Return how much of what was left running has ended."""
+        return self._others - int(self.run("jobs -r | wc -l")[1])
+
     def other_terminals(self) -> str:
         """Return the end of what is shown where something was left running."""
         logs = sorted(self._folder.glob("terminal-*.log"))
