@@ -41,5 +41,7 @@ def steps(block: Block) -> list[tuple[str, str]]:
         return block.commands()
     program = PROGRAMS.get(block.language)
     # Of a script the first command that fails is its end; what it sets holds for what comes after.
-    command = f"{program} <<'END'\n{block.text}\nEND" if program else f"set -e\n{block.text}\nset +e"
+    command = (
+        f"{program} <<'END'\n{block.text}\nEND" if program else f"set -e\n{block.text}\nset +e"
+    )
     return [(command, block.shown or "")]
