@@ -11,7 +11,19 @@ import pytest
 from tests.deploy.compose import ROOT
 
 MAKEFILE = (ROOT / "Makefile").read_text()
-TARGETS = {"setup", "lint", "test", "faults", "chaos", "bench", "demo", "docs", "lock", "clean", "help"}
+TARGETS = {
+    "setup",
+    "lint",
+    "test",
+    "faults",
+    "chaos",
+    "bench",
+    "demo",
+    "docs",
+    "lock",
+    "clean",
+    "help",
+}
 
 
 def make(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -67,7 +67,7 @@ def ground(page: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterato
         addresses[REDIS] = request.getfixturevalue("redis_url")
     if POSTGRES in text:
         addresses |= postgres_addresses(make_url(request.getfixturevalue("page_postgres")))
-        path = f"{BIN}:{postgres_programs()}:{os.environ['PATH']}"
+        path = f"{postgres_programs()}:{path}"
     if METRICS_PORT in text:
         addresses[METRICS_PORT] = str(free_port())
     shell = Shell(
@@ -119,7 +119,10 @@ def starter_home(starter_sqlite: str, registry: Path) -> Callable[[Path], None]:
     return make
 
 
-def postgres_programs() -> Path:
-    """Return the folder of `pg_dump`, which comes with the server of the tests."""
-    found = sorted(Path(postgres_package().__file__ or "").parent.glob("pginstall*/bin/pg_dump"))
-    return found[-1].parent
+def postgres_programs() -> str:
+    """Return the folders of `pg_dump`, newest first: it comes with the tests' server, if that does."""
+    try:
+        package = Path(postgres_package().__file__ or "").parent
+    except ImportError:
+        return ""
+    return ":".join(sorted(map(str, package.glob("pginstall*/bin")), reverse=True))

@@ -1,5 +1,6 @@
 """A terminal in which the commands of one page are run, one after the other."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -72,4 +73,5 @@ class Shell:
             self._process.communicate()
 
     def _kill(self) -> None:
-        os.killpg(self._process.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)

@@ -13,8 +13,8 @@ RUNNING = [
     if any(block.language in RUN and block.not_run is None for block in blocks)
 ]
 
-#: How a block that is no `console` is given to the shell.
-PROGRAMS = {"python": "python -", "sql": "python -m tests.docs.ask"}
+#: What a block that is no `console` is given to.
+PROGRAMS = {"bash": "bash -e", "python": "python -", "sql": "python -m tests.docs.ask"}
 
 
 @pytest.mark.parametrize("page", RUNNING)
@@ -39,9 +39,4 @@ def steps(block: Block) -> list[tuple[str, str]]:
     """Return what is run for a block, one thing after the other, each with the output shown."""
     if block.language == "console":
         return block.commands()
-    program = PROGRAMS.get(block.language)
-    # Of a script the first command that fails is its end; what it sets holds for what comes after.
-    command = (
-        f"{program} <<'END'\n{block.text}\nEND" if program else f"set -e\n{block.text}\nset +e"
-    )
-    return [(command, block.shown or "")]
+    return [(f"{PROGRAMS[block.language]} <<'END'\n{block.text}\nEND", block.shown or "")]
