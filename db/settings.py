@@ -71,7 +71,9 @@ class Settings(BaseSettings):
         description="threads that an engine computes with on CPUs; 0: one for each processor that "
         "the process may use; unset: OMP_NUM_THREADS, else as 0",
     )
-    concurrency: int = Field(4, ge=1, le=64, description="Celery threads around one engine thread")
+    concurrency: int = Field(
+        4, ge=1, le=64, description="Celery threads around those of the engine"
+    )
     max_loaded: int = Field(
         MAX_LOADED, ge=1, le=64, description="versions that a worker keeps loaded at once"
     )
