@@ -1,17 +1,43 @@
-"""The SQL of the view `current_labels`, for both databases."""
+"""The SQL of the view `current_labels`, for both databases, as it was and as it is."""
 
-#: The newest row under a key (scope and external id, else the text's hash, else the row itself);
-#: the newest correction of any row under that key wins over the model's label, if the version of
-#: the newest row knows it. `{known_label}` differs between the databases.
-_CURRENT_LABELS = """
-CREATE VIEW current_labels AS
-WITH newest_corrections AS (
+from collections.abc import Sequence
+
+#: Of a row's corrections the newest.
+_NEWEST = """
+newest_corrections AS (
     SELECT id, job_id, row_number, label, annotator, at,
            ROW_NUMBER() OVER (
                PARTITION BY job_id, row_number ORDER BY at DESC, id DESC
            ) AS place
     FROM corrections
+)
+"""
+
+#: Of those of them that count: each annotator's newest entry, unless it has no label.
+_NEWEST_THAT_COUNTS = """
+said AS (
+    SELECT id, job_id, row_number, label, annotator, at,
+           ROW_NUMBER() OVER (
+               PARTITION BY job_id, row_number, annotator ORDER BY at DESC, id DESC
+           ) AS place
+    FROM corrections
 ),
+newest_corrections AS (
+    SELECT id, job_id, row_number, label, annotator, at,
+           ROW_NUMBER() OVER (
+               PARTITION BY job_id, row_number ORDER BY at DESC, id DESC
+           ) AS place
+    FROM said
+    WHERE place = 1 AND label IS NOT NULL
+)
+"""
+
+#: The newest row under a key (scope and external id, else the text's hash, else the row itself);
+#: the newest correction of any row under that key wins over the model's label, if the version of
+#: the newest row knows it. `{known_label}` differs between the databases.
+_CURRENT_LABELS = """
+{create} VIEW current_labels AS
+WITH {newest_corrections},
 keyed AS (
     SELECT t.*,
            CASE WHEN t.external_id IS NOT NULL THEN t.id_scope END AS key_scope,
@@ -66,5 +92,21 @@ _KNOWN_LABEL = {
 
 
 def current_labels(dialect: str) -> str:
-    """Return the statement that makes the view on `dialect` (sqlite or postgresql)."""
-    return _CURRENT_LABELS.format(known_label=_KNOWN_LABEL[dialect])
+    """Return the statement that made the view on `dialect` (sqlite or postgresql) at first."""
+    return _view(dialect, "CREATE", _NEWEST)
+
+
+def current_labels_without_withdrawn(dialect: str) -> Sequence[str]:
+    """Return the statements by which the view leaves out corrections that were withdrawn."""
+    if dialect == "postgresql":
+        # In place: somebody's own views may be made of it.
+        return [_view(dialect, "CREATE OR REPLACE", _NEWEST_THAT_COUNTS)]
+    return ["DROP VIEW current_labels", _view(dialect, "CREATE", _NEWEST_THAT_COUNTS)]
+
+
+def _view(dialect: str, create: str, newest_corrections: str) -> str:
+    return _CURRENT_LABELS.format(
+        create=create,
+        newest_corrections=newest_corrections.strip(),
+        known_label=_KNOWN_LABEL[dialect],
+    )

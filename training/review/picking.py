@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, exists, select
 
-from db.corrections import portions
+from db.binding import portions
 from db.errors import UsageError
 from db.ledger.jobs import get_job
 from db.schema import Correction, LabeledText, ModelVersion
