@@ -32,6 +32,11 @@ def is_corrected() -> ColumnElement[bool]:
     return exists().where(of_row(), counts())
 
 
+def is_answered(strategy: str) -> ColumnElement[bool]:
+    """Say in SQL that somebody's answer for a row stands that `strategy` chose for them."""
+    return exists().where(of_row(), Correction.strategy == strategy, stands())
+
+
 def of_row(entry: Entries = Correction) -> ColumnElement[bool]:
     """Say in SQL that an entry is of the row of `labeled_texts` at hand."""
     return and_(
