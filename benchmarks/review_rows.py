@@ -2,8 +2,8 @@
 
 `python -m benchmarks.review_rows [--rows 1000000] [--corrected 10000] [--rounds 5] [--plans]`: on
 SQLite and on a PostgreSQL with its own defaults. Of the job's rows the `--corrected` least confident
-have a correction (one in twenty of those is withdrawn again), and half as many rows an answer under
-`random`; one label in a thousand is `rare`. Medians of the rounds, each behind one that does not
+have a correction, and half as many rows an answer under `random` (one in twenty of those is withdrawn
+again); one label in a thousand is `rare`. Medians of the rounds, each behind one that does not
 count. With `--plans` the plan of every statement that took part is printed too.
 """
 
@@ -63,8 +63,8 @@ FROM labeled_texts WHERE job_id = 1 AND row_number * 40503 % 1000003 < 1000003 /
 
 _WITHDRAWN = """
 INSERT INTO corrections (job_id, row_number, label, annotator, at, strategy)
-SELECT job_id, row_number, NULL, 'ann', :at, NULL FROM corrections
-WHERE strategy = 'uncertain' AND id % 20 = 0
+SELECT job_id, row_number, NULL, annotator, :at, NULL FROM corrections
+WHERE strategy = 'random' AND id % 20 = 0
 """
 
 
@@ -86,7 +86,7 @@ def fill(store: Store, rows: int, corrected: int) -> None:
 
 def asked(store: Store) -> dict[str, Callable[[], Any]]:
     """Return what is measured, by name."""
-    [*_, last] = next_rows(store, 1, Strategy.UNCERTAIN, 1000)
+    [*_, last] = next_rows(store, 1, Strategy.UNCERTAIN, WANTED)
     behind = (last.confidence, last.row)
     some = set(range(1, 1000))
 
@@ -95,7 +95,7 @@ def asked(store: Store) -> dict[str, Callable[[], Any]]:
 
     return {
         "least confident": rows(Strategy.UNCERTAIN),
-        "least confident, behind the thousandth": rows(Strategy.UNCERTAIN, after=behind),
+        "least confident, behind those": rows(Strategy.UNCERTAIN, after=behind),
         "least confident, of a common label": rows(Strategy.UNCERTAIN, label="joy"),
         "least confident, of a rare label": rows(Strategy.UNCERTAIN, label="rare"),
         "at random": rows(Strategy.RANDOM),

@@ -4,31 +4,38 @@ from collections.abc import Sequence
 
 #: Of a row's corrections the newest.
 _NEWEST = """
-newest_corrections AS (
+placed AS (
     SELECT id, job_id, row_number, label, annotator, at,
            ROW_NUMBER() OVER (
                PARTITION BY job_id, row_number ORDER BY at DESC, id DESC
-           ) AS place
-    FROM corrections
-)
-"""
-
-#: Of those of them that count: each annotator's newest entry, unless it has no label.
-_NEWEST_THAT_COUNTS = """
-said AS (
-    SELECT id, job_id, row_number, label, annotator, at,
-           ROW_NUMBER() OVER (
-               PARTITION BY job_id, row_number, annotator ORDER BY at DESC, id DESC
            ) AS place
     FROM corrections
 ),
+newest_corrections AS (SELECT * FROM placed WHERE place = 1)
+"""
+
+#: Of those of them that count: each annotator's newest entry, unless it has no label. Without
+#: window functions, of whose places PostgreSQL expects one row in two hundred to be the first: it
+#: would look through hundreds of corrections for each of millions of rows, instead of hashing them.
+_NEWEST_THAT_COUNTS = """
+counting AS (
+    SELECT c.id, c.job_id, c.row_number, c.label, c.annotator, c.at
+    FROM corrections c
+    WHERE c.label IS NOT NULL
+      AND NOT EXISTS (
+          SELECT 1 FROM corrections later
+          WHERE later.job_id = c.job_id AND later.row_number = c.row_number
+            AND later.annotator = c.annotator AND (later.at, later.id) > (c.at, c.id)
+      )
+),
 newest_corrections AS (
-    SELECT id, job_id, row_number, label, annotator, at,
-           ROW_NUMBER() OVER (
-               PARTITION BY job_id, row_number ORDER BY at DESC, id DESC
-           ) AS place
-    FROM said
-    WHERE place = 1 AND label IS NOT NULL
+    SELECT c.*
+    FROM counting c
+    WHERE NOT EXISTS (
+        SELECT 1 FROM counting later
+        WHERE later.job_id = c.job_id AND later.row_number = c.row_number
+          AND (later.at, later.id) > (c.at, c.id)
+    )
 )
 """
 
@@ -48,7 +55,7 @@ keyed AS (
            c.annotator AS correction_annotator, c.at AS correction_at
     FROM labeled_texts t
     LEFT JOIN newest_corrections c
-      ON c.job_id = t.job_id AND c.row_number = t.row_number AND c.place = 1
+      ON c.job_id = t.job_id AND c.row_number = t.row_number
 ),
 ranked AS (
     SELECT k.*,

@@ -7,14 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from sqlalchemy import ColumnElement, Connection, or_, select
+from sqlalchemy import ColumnElement, Connection, exists, or_, select
 
 from db.binding import AT_ONCE, portions
 from db.corrections.counting import is_answered, is_corrected
 from db.corrections.entries import RANDOM
 from db.errors import UsageError
 from db.ledger.jobs import get_job
-from db.schema import LabeledText, ModelVersion
+from db.schema import Chunk, Job, LabeledText, ModelVersion
 from db.store import Store
 from training.review.drawing import any_rows, rows_of_labels
 from training.review.names import Strategy
@@ -213,14 +213,20 @@ def _of_numbers(
 
 
 def _labels(connection: Connection, job: int) -> list[str]:
-    used = (
-        select(LabeledText.row_number)
-        .where(
-            LabeledText.job_id == job,
-            LabeledText.model == ModelVersion.model,
-            LabeledText.model_version == ModelVersion.version,
-        )
-        .exists()
+    # Chunks are few. Rows that are in none, which no worker wrote, are asked themselves.
+    by_chunk = exists().where(
+        Chunk.job_id == job,
+        Job.id == job,
+        Job.model == ModelVersion.model,
+        Chunk.model_version == ModelVersion.version,
     )
-    query = select(ModelVersion.labels).where(used).order_by(ModelVersion.version)
-    return list(dict.fromkeys(label for labels in connection.scalars(query) for label in labels))
+    by_row = exists().where(
+        LabeledText.job_id == job,
+        LabeledText.model == ModelVersion.model,
+        LabeledText.model_version == ModelVersion.version,
+    )
+    query = select(ModelVersion.labels).order_by(ModelVersion.version)
+    found = connection.scalars(query.where(by_chunk)).all() or connection.scalars(
+        query.where(by_row)
+    )
+    return list(dict.fromkeys(label for labels in found for label in labels))
