@@ -33,7 +33,11 @@ HOSTILE = '<script>alert("é")</script>, =SUM(A1)\n"; DROP TABLE jobs; --'
 
 @pytest.fixture
 def rows(store: Store) -> Store:
-    """Thirty rows of job 1, the first ever less confident: twenty joy, eight anger, two fear."""
+    return thirty(store)
+
+
+def thirty(store: Store) -> Store:
+    """Thirty rows of job 1, each less confident than the last: twenty joy, eight anger, two fear."""
     add_version(store, new_version(labels=LABELS), who="me")
     begin(store)
     for number in range(1, 31):
@@ -43,8 +47,10 @@ def rows(store: Store) -> Store:
     return store
 
 
-def correct(store: Store, *numbers: int) -> None:
-    given = [NewCorrection("fear", "ann", job=1, row=n, place=n) for n in numbers]
+def correct(store: Store, *numbers: int, strategy: str | None = None) -> None:
+    given = [
+        NewCorrection("fear", "ann", job=1, row=n, place=n, strategy=strategy) for n in numbers
+    ]
     assert add_corrections(store, given).refused == ()
 
 
@@ -105,9 +111,12 @@ def test_what_cannot_be_picked_is_told(rows: Store) -> None:
     with pytest.raises(UsageError, match="job 7"):
         pick(rows, 7, Strategy.RANDOM, 5, seed=0)
     correct(rows, *range(1, 31))
-    for strategy in Strategy:
+    for strategy in (Strategy.UNCERTAIN, Strategy.STRATIFIED):
         with pytest.raises(UsageError, match="nobody has corrected yet"):
             pick(rows, 1, strategy, 5, seed=0)
+    correct(rows, *range(1, 31), strategy="random")
+    with pytest.raises(UsageError, match="nobody has answered in an audit yet"):
+        pick(rows, 1, Strategy.RANDOM, 5, seed=0)
 
 
 def as_labelstudio(path: Path, answers: dict[int, str | None]) -> Any:
@@ -237,6 +246,37 @@ def test_answers_of_a_tool_arrive_as_corrections(rows: Store, tmp_path: Path, na
         (30, "joy", who),
     ]
     assert value(rows, "SELECT label FROM current_labels WHERE row_number = 30") == "joy"
+
+
+@pytest.mark.parametrize("strategy", Strategy)
+@pytest.mark.parametrize("name", ANSWERED)
+def test_answers_remember_how_their_rows_were_chosen(
+    sqlite_store: Store, tmp_path: Path, name: str, strategy: Strategy
+) -> None:
+    rows = thirty(sqlite_store)
+    tool, ending, answered, _ = ANSWERED[name]
+    path = tmp_path / f"rows{ending}"
+    review = pick(rows, 1, strategy, 3, seed=0)
+    write(review, tool, path)
+    said: dict[int, str | None] = {row.row: "joy" for row in review.rows}
+    exported = answered(path, said)
+    answers = read(dump(exported, tmp_path / f"answered{ending}"), "me")
+    assert add_corrections(rows, answers.given).added == 3
+    stored = "SELECT count(*) FROM corrections WHERE strategy = :strategy"
+    assert value(rows, stored, strategy=strategy) == 3
+    assert add_corrections(rows, answers.given).added == 0
+    # Of a file that has lost it, or says something else, nothing is known.
+    lost = json.loads(json.dumps(exported).replace(f'"{strategy}"', '"by hand"'))
+    assert {one.strategy for one in read(dump(lost, path), "me").given} == {None}
+
+
+def test_a_spreadsheet_remembers_it_too(rows: Store, tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    write(pick(rows, 1, Strategy.RANDOM, 3, seed=0), Tool.CSV, path)
+    path.write_text(path.read_text().replace(",random,", ",random,joy"))
+    assert {one.strategy for one in read(path, "me").given} == {"random"}
+    path.write_text("job,row,label\n1,1,joy\n")
+    assert [one.strategy for one in read(path, "me").given] == [None]
 
 
 def test_a_spreadsheet_comes_back_with_the_labels_that_were_filled_in(
