@@ -130,7 +130,8 @@ def test_the_interval_is_wilsons(right: int, rows: int) -> None:
     assert 0 <= found.low <= found.share <= found.high <= 1
 
     def beyond(share: float) -> float:
-        return abs(found.right / rows - share) / (share * (1 - share) / rows) ** 0.5 - 1.959964
+        expected: float = (share * (1 - share) / rows) ** 0.5
+        return abs(found.right / rows - share) / expected - 1.959964
 
     if right:
         assert optimize.brentq(beyond, 1e-9, found.share - 1e-9) == pytest.approx(

@@ -1,5 +1,6 @@
 """Taking corrections back: by one more entry, once, and of nobody else's, on both databases."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -45,13 +46,14 @@ def label(store: Store, row: int = 1) -> Any:
 
 def test_what_was_withdrawn_counts_no_more_and_the_log_only_grows(rows: Store) -> None:
     written: list[tuple[Any, ...]] = []
-    for step in (
+    steps: list[Callable[[], int]] = [
         lambda: say(rows, "anger", strategy="random"),
         lambda: withdraw(rows, 1, 1, "ann"),
         lambda: say(rows, "fear", strategy="search"),
         lambda: say(rows, "anger", who="bob"),
         lambda: withdraw(rows, 1, 1, "bob"),
-    ):
+    ]
+    for step in steps:
         assert step()
         assert log(rows)[:-1] == written, "what stood there stands there"
         written = log(rows)

@@ -12,7 +12,13 @@ from xml.etree import ElementTree
 import pytest
 from sqlalchemy import text
 
-from db.corrections import NewCorrection, add_corrections
+from db.corrections import (
+    NewCorrection,
+    add_corrections,
+    corrected_without_text,
+    newest_by_text,
+    withdraw,
+)
 from db.errors import UsageError
 from db.registry.versions import add_version
 from db.settings import Settings
@@ -24,6 +30,7 @@ from tests.training.test_fit import training
 from training.review.names import Strategy, Tool
 from training.review.picking import Review, pick, shared_out
 from training.review.tools import read, write
+from training.store_data import StoreRows, read_store_rows
 from worker.preparing import prepare
 
 LABELS = ("anger", "joy", "fear")
@@ -479,3 +486,73 @@ def test_the_commands(tmp_path: Path) -> None:
         assert message in done.stderr
         assert done.stderr.count("\n") == 1
     store.close()
+
+
+def test_the_command_that_tells_the_accuracy(tmp_path: Path) -> None:
+    settings = Settings(_env_file=None, home_dir=tmp_path / ".labelstream")
+    store = open_store(settings)
+    prepare(store, settings)
+    begin(store)
+    for number in range(1, 41):
+        label_row(store, 1, number, "joy" if number % 4 else "fear", text=f"text {number}")
+    nothing = training(tmp_path, "review", "accuracy", 1)
+    assert nothing.status == 0
+    assert nothing.stdout.startswith("no row of job 1 was audited: training review export 1 FILE")
+    options = ("--format", "argilla", "--strategy", "random", "--rows", 20)
+    assert training(tmp_path, "review", "export", 1, "rows.json", *options).status == 0
+    records = json.loads((tmp_path / "rows.json").read_text())
+    told = {
+        record["metadata"]["row"]: record["suggestions"]["label"]["value"] for record in records
+    }
+    wrong = sorted(row for row, label in told.items() if label == "joy")[:3]
+    for who in ("ann", "bob"):
+        said: dict[int, str | None] = {
+            row: "love" if row in wrong else label for row, label in told.items()
+        }
+        answered = as_argilla(tmp_path / "rows.json", said)
+        for record in answered:
+            record["responses"]["label"][0]["user_id"] = who
+        dump(answered, tmp_path / f"{who}.json")
+        assert training(tmp_path, "review", "import", f"{who}.json").status == 0
+    done = training(tmp_path, "review", "accuracy", 1)
+    assert done.status == 0, done.stderr
+    fear = sum(label == "fear" for label in told.values())
+    head, accuracy, of_fear, of_joy, people = done.stdout.splitlines()
+    assert head == "job 1, rows chosen at random, with 95 % intervals"
+    # Wilson's interval of 17 of 20, by hand: 0.6396 to 0.9476.
+    assert [part.strip() for part in accuracy.split("  ")[-3:]] == [
+        "85.0%",
+        "(64.0% to 94.8%)",
+        "17 of 20",
+    ]
+    assert of_fear.startswith("precision of fear")
+    assert of_fear.endswith(f"{fear} of {fear}")
+    assert of_joy.endswith(f"{17 - fear} of {20 - fear}")
+    assert people.startswith("argilla user ann and argilla user bob")
+    assert people.endswith("100.0%  agree, kappa 1.00  20 of 20")
+    found = json.loads(training(tmp_path, "review", "accuracy", 1, "--json").stdout)
+    assert (found["job"], found["rows"], found["right"], found["share"]) == (1, 20, 17, 0.85)
+    assert (round(found["low"], 4), round(found["high"], 4)) == (0.6396, 0.9476)
+    assert found["precision"]["joy"]["rows"] == 20 - fear
+    assert found["agreement"][0]["kappa"] == 1
+    other = training(tmp_path, "review", "accuracy", 1, "--model-version", 2, "--json")
+    assert json.loads(other.stdout)["share"] is None
+    absent = training(tmp_path, "review", "accuracy", 9)
+    assert (absent.status, absent.stdout, absent.stderr.count("\n")) == (2, "", 1)
+    store.close()
+
+
+def test_an_answer_that_is_withdrawn_leaves_the_models_label_for_training_and_its_row_open(
+    rows: Store, tmp_path: Path
+) -> None:
+    correct(rows, 30, 29)
+    assert withdraw(rows, 1, 30, "ann")
+    data = read_store_rows(StoreRows(1, corrected_only=True), rows)
+    assert [row.place for row in data.rows] == [29]
+    path = tmp_path / "rows.csv"
+    write(pick(rows, 1, Strategy.UNCERTAIN, 2, seed=0), Tool.CSV, path)
+    with path.open(newline="") as file:
+        assert [row["row"] for row in csv.DictReader(file)] == ["30", "28"]
+    with rows.read() as connection:
+        assert [each.text for each in newest_by_text(connection, "emotion").values()] == ["text 29"]
+        assert corrected_without_text(connection, "emotion") == 0

@@ -64,10 +64,10 @@ def _lines(found: Audit) -> list[str]:
 def _told(each: Proportion) -> str:
     assert each.share is not None  # noqa: S101  (there are rows)
     return (
-        f"{each.share:7.1%}  ({each.low:.1%} to {each.high:.1%})  {each.right:,} of {each.rows:,}"
+        f"{each.share:6.1%}  ({each.low:.1%} to {each.high:.1%})  {each.right:,} of {each.rows:,}"
     )
 
 
 def _equal(pair: PairAgreement) -> str:
     kappa = "" if pair.kappa is None else f", kappa {pair.kappa:.2f}"
-    return f"{pair.share:7.1%}  agree{kappa}  {pair.equal:,} of {pair.rows:,}"
+    return f"{pair.share:6.1%}  agree{kappa}  {pair.equal:,} of {pair.rows:,}"
