@@ -48,6 +48,15 @@ SELECT 1, i, NULL, 'rows.csv', 'hash ' || i, 'a text of some length, as they are
 FROM (SELECT i, i * 2654435761 % 4294967296 / 4294967296.0 AS u FROM numbers) spread
 """
 
+_CHUNKS = """
+INSERT INTO chunks (
+    job_id, number, row_count, rejected_parsed, labeled, rejected_worker, state, queue, queued_at,
+    claims, suspect, claimed_alone, strikes, model_version, done_at)
+SELECT 1, (row_number + 255) / 256, 256, 0, 256, 0, 'done', 'labelstream', :at, 1, false, false, 0, 1,
+       :at
+FROM labeled_texts WHERE job_id = 1 AND row_number % 256 = 1
+"""
+
 _CORRECTED = """
 INSERT INTO corrections (job_id, row_number, label, annotator, at, strategy)
 SELECT job_id, row_number, 'joy', 'ann', :at, 'uncertain' FROM labeled_texts WHERE job_id = 1
@@ -76,6 +85,7 @@ def fill(store: Store, rows: int, corrected: int) -> None:
     with store.write() as connection:
         at = "2026-01-01 00:00:00.000000" + ("" if store.dialect == "sqlite" else "+00")
         connection.execute(text(_ROWS), {"rows": rows, "at": at})
+        connection.execute(text(_CHUNKS), {"at": at})
         given = {"at": at.replace("-01-01", "-02-01")}
         connection.execute(text(_CORRECTED), {**given, "corrected": corrected})
         connection.execute(text(_AUDITED), {**given, "each": max(2 * rows // corrected, 1)})
