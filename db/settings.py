@@ -100,6 +100,12 @@ class Settings(BaseSettings):
     metrics_host: str = Field(
         "127.0.0.1", description="address on which METRICS_PORT is open; 0.0.0.0: all of them"
     )
+    dashboard_token: str | None = Field(
+        None,
+        repr=False,
+        description="secret of at least 16 characters with which the page lets people change things; "
+        "unset: it changes nothing",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="lowest level that is logged"
     )
