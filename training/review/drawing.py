@@ -113,9 +113,12 @@ class _Drawing:
 
     def _list_the_rest(self, found: dict[str, list[int]]) -> None:
         lacking = self._lacking(found)
-        query = self._rows.order_by(LabeledText.row_number)
-        if _ANY not in found:
-            query = query.where(LabeledText.label.in_(lacking))
+        if _ANY in found:
+            query = self._rows.order_by(LabeledText.row_number)
+        else:
+            # The order of an index that has the label: only those rows themselves are read.
+            query = self._rows.where(LabeledText.label.in_(lacking))
+            query = query.order_by(LabeledText.confidence, LabeledText.row_number)
         known = set(self._skipped).union(*found.values())
         rest: dict[str, list[int]] = {stratum: [] for stratum in lacking}
         for row in self._connection.execute(query):
