@@ -37,9 +37,10 @@ lint: setup  ## check style, format and types
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-# Two at a time: the tests wait for processes more than they compute.
+# Two at a time: the tests wait for processes more than they compute. Should one of these two die, its
+# test is named and the run ends: pytest-xdist, which would start another, then waits for ever.
 test: setup  ## run all tests
-	$(BIN)/pytest --numprocesses 2 --dist loadfile
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --max-worker-restart 0
 
 #: One fault of the table by its name; unset: all of them.
 FAULT ?=

@@ -292,16 +292,20 @@ class Reject(Base):
 
 
 class Correction(Base):
-    """A person's label for a row: append-only, the newest counts."""
+    """A person's label for a row: append-only, of each annotator the newest entry counts."""
 
     __tablename__ = "corrections"
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     job_id: Mapped[int] = mapped_column(BigId)
     row_number: Mapped[int] = mapped_column(BigId)
-    label: Mapped[str]
+    #: Null: the annotator withdraws all that they said of the row before.
+    label: Mapped[str | None]
     annotator: Mapped[str]
     at: Mapped[datetime] = mapped_column(default=db_now())
+    #: How the row was chosen when it was answered: uncertain, random, stratified or search; null if
+    #: in another way, or if nobody knows.
+    strategy: Mapped[str | None]
 
     __table_args__ = (
         ForeignKeyConstraint(

@@ -71,7 +71,9 @@ class Settings(BaseSettings):
         description="threads that an engine computes with on CPUs; 0: one for each processor that "
         "the process may use; unset: OMP_NUM_THREADS, else as 0",
     )
-    concurrency: int = Field(4, ge=1, le=64, description="Celery threads around one engine thread")
+    concurrency: int = Field(
+        4, ge=1, le=64, description="Celery threads around those of the engine"
+    )
     max_loaded: int = Field(
         MAX_LOADED, ge=1, le=64, description="versions that a worker keeps loaded at once"
     )
@@ -97,6 +99,12 @@ class Settings(BaseSettings):
     )
     metrics_host: str = Field(
         "127.0.0.1", description="address on which METRICS_PORT is open; 0.0.0.0: all of them"
+    )
+    dashboard_token: str | None = Field(
+        None,
+        repr=False,
+        description="secret of at least 16 characters with which the page lets people change things; "
+        "unset: it changes nothing",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="lowest level that is logged"

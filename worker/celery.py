@@ -36,7 +36,7 @@ def make_app(broker_url: str | None, settings: Settings) -> Celery:
         task_cls="worker.quiet_requests:QuietTask",
     )
     app.conf.update(
-        # Threads around one engine thread: CUDA cannot be used after a fork, and the model is
+        # Threads around the engine's own: CUDA cannot be used after a fork, and the model is
         # loaded once a process.
         worker_pool="threads",
         worker_concurrency=settings.concurrency,

@@ -15,7 +15,7 @@ from db.registry.aliases import promotions
 from db.registry.names import ModelRef, parse_ref
 from db.registry.versions import Version, find_version, resolve
 from db.store import Store
-from worker.engine_thread import EngineThread
+from worker.engine_threads import EngineThreads
 from worker.loaded_versions import Binding, VersionKey, key_of
 from worker.metrics import REFUSALS, SWAPS
 from worker.refusals import Refusals
@@ -32,7 +32,7 @@ class VersionChooser:
     def __init__(
         self,
         store: Store,
-        engine: EngineThread,
+        engine: EngineThreads,
         refusals: Refusals,
         *,
         fresh_seconds: float = FRESH_SECONDS,

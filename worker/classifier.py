@@ -15,7 +15,7 @@ from db.registry.names import parse_ref
 from db.registry.versions import Version, resolve
 from db.settings import Settings, get_settings
 from db.store import open_store
-from worker.engine_thread import ChunkLogits, EngineThread
+from worker.engine_threads import ChunkLogits, EngineThreads
 from worker.engines import Engine
 from worker.predictions import probabilities
 from worker.preparing import make_ready
@@ -42,10 +42,10 @@ class Classifier:
         self.engine = engine.name
         self.device = engine.device
         # No limit on a micro-batch: it is not for us to end the process of whoever calls.
-        self._thread = EngineThread(lambda _: engine, limit=None)
-        self._thread.start()
-        self._binding = self._thread.bind(version)
-        self._stop = weakref.finalize(self, self._thread.stop)
+        self._threads = EngineThreads(lambda _: engine, limit=None)
+        self._threads.start()
+        self._binding = self._threads.bind(version)
+        self._stop = weakref.finalize(self, self._threads.stop)
 
     @classmethod
     def load(
@@ -112,7 +112,7 @@ class Classifier:
             rows = self._binding.encode(list(texts[start : start + _TEXTS_AT_ONCE]))
             if len(waiting) == _PORTIONS_WAITING:
                 parts.append(_finished(waiting.popleft()))
-            waiting.append(self._thread.submit(self._binding, rows))
+            waiting.append(self._threads.submit(self._binding, rows))
         parts.extend(_finished(future) for future in waiting)
         return np.concatenate(parts)
 

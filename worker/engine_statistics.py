@@ -1,4 +1,4 @@
-"""What an engine thread has done since its start."""
+"""What a process has computed since its start."""
 
 from dataclasses import dataclass, replace
 
@@ -10,7 +10,7 @@ from worker.chunk_logits import Submission
 
 @dataclass(frozen=True)
 class Statistics:
-    """What an engine thread has done since its start."""
+    """What a process has computed since its start."""
 
     micro_batches: int = 0
     #: Rows of the submissions that are done, computed or not.
@@ -23,6 +23,7 @@ class Statistics:
     tokens: int = 0
     #: The same with the padding: rows times the longest row, micro-batch by micro-batch.
     padded_tokens: int = 0
+    #: Seconds in which anything was computed.
     busy_seconds: float = 0.0
     #: Longest time that passed between two micro-batches while rows waited.
     longest_idle_seconds: float = 0.0

@@ -14,7 +14,7 @@ from prometheus_client.registry import Collector
 from db.ledger.backlog import backlog
 from db.ledger.workers import living_workers
 from db.store import Store
-from worker.engine_thread import EngineThread
+from worker.engine_threads import EngineThreads
 from worker.metrics import REGISTRY
 from worker.refusals import Refusals
 
@@ -36,7 +36,7 @@ class WorkerGauges(Collector):
     """Asks the engine, the ledger and the disk under `folder` at each scrape."""
 
     def __init__(
-        self, store: Store, engine: EngineThread, refusals: Refusals, folder: Path
+        self, store: Store, engine: EngineThreads, refusals: Refusals, folder: Path
     ) -> None:
         self._store = store
         self._engine = engine

@@ -20,7 +20,7 @@ from db.store import Store, dump_json
 from db.text import escaped_raw, text_hash
 from worker.choosing import UNAVAILABLE, VersionChooser
 from worker.encoder import EncodedRows
-from worker.engine_thread import Binding, ChunkLogits, EngineThread
+from worker.engine_threads import Binding, ChunkLogits, EngineThreads
 from worker.gate import Gate, GateClosed
 from worker.keeper import Hold, LeaseKeeper
 from worker.messages import ChunkMessage
@@ -55,7 +55,7 @@ class ChunkLabeler:
         self,
         store: Store,
         ledger: str,
-        engine: EngineThread,
+        engine: EngineThreads,
         chooser: VersionChooser,
         keeper: LeaseKeeper,
         worker: str,

@@ -21,7 +21,7 @@ from db.settings import Settings, check_addresses, get_settings
 from db.store import Store, open_store
 from worker.choosing import VersionChooser, VersionWatcher
 from worker.embedded.readiness import tell_ready
-from worker.engine_thread import EngineThread
+from worker.engine_threads import EngineThreads
 from worker.gauges import WorkerGauges, with_gauges
 from worker.health import Checks
 from worker.keeper import LeaseKeeper
@@ -53,7 +53,7 @@ class Runtime:
         self._queues = queues
         ledger = ledger_id(store)
         loader = Loader(store, settings)
-        self.engine = EngineThread(
+        self.engine = EngineThreads(
             loader.load,
             limit=settings.micro_batch_limit,
             max_loaded=settings.max_loaded,

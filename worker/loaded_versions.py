@@ -97,7 +97,7 @@ class Binding:
 
 
 class LoadedVersions:
-    """The loaded versions of one engine thread, under its lock; at most `limit`, if they are idle."""
+    """The loaded versions of a process's engine threads, under their lock; at most `limit`, if they are idle."""
 
     def __init__(
         self,

@@ -8,6 +8,10 @@ from pathlib import Path
 #: What programs that compute are commonly told by; of a list of numbers the first counts.
 _OMP = "OMP_NUM_THREADS"
 
+#: Micro-batches that are computed side by side at most: each has memory of its own, and a row waits
+#: for its micro-batch, which takes the longer the fewer threads compute it.
+_CALLS_LIMIT = 4
+
 
 def asked_threads(setting: int | None) -> int | None:
     """Return how many threads a person asked for; None if nobody did.
@@ -19,6 +23,11 @@ def asked_threads(setting: int | None) -> int | None:
         return setting or usable_cpus()
     said = re.match(r"\s*0*([1-9]\d{0,3})\s*(?:,|$)", os.environ.get(_OMP, ""))
     return int(said[1]) if said else None
+
+
+def calls_at_once(threads: int) -> int:
+    """Return how many micro-batches an engine computes side by side with so many threads."""
+    return min(threads, _CALLS_LIMIT)
 
 
 def usable_cpus(cgroup: Path = Path("/sys/fs/cgroup")) -> int:

@@ -1,17 +1,50 @@
-"""The SQL of the view `current_labels`, for both databases."""
+"""The SQL of the view `current_labels`, for both databases, as it was and as it is."""
 
-#: The newest row under a key (scope and external id, else the text's hash, else the row itself);
-#: the newest correction of any row under that key wins over the model's label, if the version of
-#: the newest row knows it. `{known_label}` differs between the databases.
-_CURRENT_LABELS = """
-CREATE VIEW current_labels AS
-WITH newest_corrections AS (
+from collections.abc import Sequence
+
+#: Of a row's corrections the newest.
+_NEWEST = """
+placed AS (
     SELECT id, job_id, row_number, label, annotator, at,
            ROW_NUMBER() OVER (
                PARTITION BY job_id, row_number ORDER BY at DESC, id DESC
            ) AS place
     FROM corrections
 ),
+newest_corrections AS (SELECT * FROM placed WHERE place = 1)
+"""
+
+#: Of those of them that count: each annotator's newest entry, unless it has no label. Without
+#: window functions, of whose places PostgreSQL expects one row in two hundred to be the first: it
+#: would look through hundreds of corrections for each of millions of rows, instead of hashing them.
+_NEWEST_THAT_COUNTS = """
+counting AS (
+    SELECT c.id, c.job_id, c.row_number, c.label, c.annotator, c.at
+    FROM corrections c
+    WHERE c.label IS NOT NULL
+      AND NOT EXISTS (
+          SELECT 1 FROM corrections later
+          WHERE later.job_id = c.job_id AND later.row_number = c.row_number
+            AND later.annotator = c.annotator AND (later.at, later.id) > (c.at, c.id)
+      )
+),
+newest_corrections AS (
+    SELECT c.*
+    FROM counting c
+    WHERE NOT EXISTS (
+        SELECT 1 FROM counting later
+        WHERE later.job_id = c.job_id AND later.row_number = c.row_number
+          AND (later.at, later.id) > (c.at, c.id)
+    )
+)
+"""
+
+#: The newest row under a key (scope and external id, else the text's hash, else the row itself);
+#: the newest correction of any row under that key wins over the model's label, if the version of
+#: the newest row knows it. `{known_label}` differs between the databases.
+_CURRENT_LABELS = """
+{create} VIEW current_labels AS
+WITH {newest_corrections},
 keyed AS (
     SELECT t.*,
            CASE WHEN t.external_id IS NOT NULL THEN t.id_scope END AS key_scope,
@@ -22,7 +55,7 @@ keyed AS (
            c.annotator AS correction_annotator, c.at AS correction_at
     FROM labeled_texts t
     LEFT JOIN newest_corrections c
-      ON c.job_id = t.job_id AND c.row_number = t.row_number AND c.place = 1
+      ON c.job_id = t.job_id AND c.row_number = t.row_number
 ),
 ranked AS (
     SELECT k.*,
@@ -66,5 +99,21 @@ _KNOWN_LABEL = {
 
 
 def current_labels(dialect: str) -> str:
-    """Return the statement that makes the view on `dialect` (sqlite or postgresql)."""
-    return _CURRENT_LABELS.format(known_label=_KNOWN_LABEL[dialect])
+    """Return the statement that made the view on `dialect` (sqlite or postgresql) at first."""
+    return _view(dialect, "CREATE", _NEWEST)
+
+
+def current_labels_without_withdrawn(dialect: str) -> Sequence[str]:
+    """Return the statements by which the view leaves out corrections that were withdrawn."""
+    if dialect == "postgresql":
+        # In place: somebody's own views may be made of it.
+        return [_view(dialect, "CREATE OR REPLACE", _NEWEST_THAT_COUNTS)]
+    return ["DROP VIEW current_labels", _view(dialect, "CREATE", _NEWEST_THAT_COUNTS)]
+
+
+def _view(dialect: str, create: str, newest_corrections: str) -> str:
+    return _CURRENT_LABELS.format(
+        create=create,
+        newest_corrections=newest_corrections.strip(),
+        known_label=_KNOWN_LABEL[dialect],
+    )

@@ -58,11 +58,24 @@ def _row(job: int, row: int, label: str, minute: int, values: dict[str, Any]) ->
     return {**standard, **values}
 
 
-def correct(store: Store, job: int, row: int, label: str, minute: int, who: str = "me") -> None:
-    """Store a person's correction."""
+def correct(
+    store: Store,
+    job: int,
+    row: int,
+    label: str | None,
+    minute: int,
+    who: str = "me",
+    strategy: str | None = None,
+) -> None:
+    """Store a person's correction, or with no label a withdrawal."""
     with store.write() as connection:
         connection.execute(
             insert(Correction).values(
-                job_id=job, row_number=row, label=label, annotator=who, at=at(minute)
+                job_id=job,
+                row_number=row,
+                label=label,
+                annotator=who,
+                at=at(minute),
+                strategy=strategy,
             )
         )

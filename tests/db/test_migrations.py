@@ -6,19 +6,24 @@ from functools import partial
 from typing import Any
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import inspect
 from sqlalchemy.exc import IntegrityError
 
+from db.corrections import withdraw
 from db.errors import ServiceUnavailable
-from db.migrate import check_revision, current_revision, newest_revision, upgrade
+from db.migrate import _config, check_revision, current_revision, newest_revision, upgrade
+from db.registry.versions import add_version
 from db.schema import Base
 from db.store import Store
 from tests.cluster import clean_environment
 from tests.db.at_once import at_once
 from tests.db.closings import close_chunk
+from tests.db.labels import label_row
 from tests.db.ledger_parts import add, begin, change, held, result_of, value
+from tests.db.models import new_version
 
 
 @pytest.fixture
@@ -63,6 +68,49 @@ def test_a_job_cannot_be_deleted_under_its_rows(store: Store) -> None:
     assert close_chunk(store, taken, result_of(taken))
     with pytest.raises(IntegrityError):
         change(store, "DELETE FROM jobs")
+
+
+def upgrade_to(store: Store, revision: str) -> None:
+    with store.write() as connection:
+        command.upgrade(_config(connection), revision)
+
+
+def every(store: Store, query: str) -> list[Any]:
+    with store.read() as connection:
+        return [tuple(row) for row in connection.exec_driver_sql(query)]
+
+
+def test_corrections_of_before_are_all_there_and_can_be_withdrawn_now(empty: Store) -> None:
+    upgrade_to(empty, "0004")
+    add_version(empty, new_version(), who="me")
+    begin(empty)
+    for row in (1, 2, 3):
+        label_row(empty, 1, row, "joy")
+    for row, label, who in ((1, "anger", "ann"), (2, "joy", "bob"), (1, "joy", "bob")):
+        change(
+            empty,
+            "INSERT INTO corrections (job_id, row_number, label, annotator, at) "
+            "VALUES (1, :row, :label, :who, :at)",
+            row=row, label=label, who=who, at=f"2026-01-31 12:0{row}:00.000000",
+        )  # fmt: skip
+    change(empty, "CREATE VIEW mine AS SELECT row_number, label, corrected FROM current_labels")
+    log = "SELECT id, job_id, row_number, label, annotator, at FROM corrections ORDER BY id"
+    view = "SELECT * FROM current_labels ORDER BY row_number"
+    before = every(empty, log), every(empty, view), every(empty, "SELECT * FROM mine")
+    assert len(before[0]) == 3
+    assert upgrade(empty) is True
+    assert (every(empty, log), every(empty, view), every(empty, "SELECT * FROM mine")) == before
+    assert withdraw(empty, 1, 1, "bob")
+    mine = "SELECT label FROM mine ORDER BY row_number"
+    assert every(empty, mine) == [("anger",), ("joy",), ("joy",)], "somebody's own view is there"
+    assert every(empty, "SELECT id, label, strategy FROM corrections ORDER BY id")[-1] == (
+        4,
+        None,
+        None,
+    )
+    with pytest.raises(IntegrityError):
+        change(empty, "DELETE FROM labeled_texts WHERE row_number = 1")
+    empty.close()
 
 
 def test_a_second_upgrade_does_nothing(empty: Store) -> None:

@@ -12,7 +12,7 @@ import yaml
 from db.migrate import upgrade
 from db.store import Store
 from tests.deploy.compose import BASE, ROOT, load
-from worker.engine_thread import EngineThread
+from worker.engine_threads import EngineThreads
 from worker.engines.constant import ConstantEngine
 from worker.gauges import WorkerGauges, with_gauges
 from worker.refusals import Refusals
@@ -49,7 +49,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     folder = tmp_path_factory.mktemp("home")
     store = Store(f"sqlite:///{folder / 'store.db'}")
     upgrade(store)
-    engine = EngineThread(lambda _: ConstantEngine(1))
+    engine = EngineThreads(lambda _: ConstantEngine(1))
     gauges = WorkerGauges(store, engine, Refusals(store, "worker"), folder)
     families = list(with_gauges(gauges).collect())
     store.close()

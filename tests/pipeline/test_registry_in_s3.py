@@ -23,7 +23,7 @@ from training.listing import version_detail
 from training.registry import Registry
 from worker import Classifier
 from worker.choosing import VersionChooser
-from worker.engine_thread import EngineThread
+from worker.engine_threads import EngineThreads
 from worker.refusals import Refusals
 from worker.serving import Loader
 
@@ -192,7 +192,7 @@ def test_while_the_store_is_out_of_reach_no_version_is_to_blame(
     shared: Shared, object_store: ObjectStore, store: Store, tmp_path: Path
 ) -> None:
     loader = Loader(store, shared.settings(tmp_path / "home"))
-    engine = EngineThread(loader.load, limit=None)
+    engine = EngineThreads(loader.load, limit=None)
     engine.start()
     chooser = VersionChooser(store, engine, Refusals(store, "worker-1"), fresh_seconds=0)
     object_store.ask_for_credentials(True)

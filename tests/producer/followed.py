@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from producer.following import Follower, FollowPosition, recorded
 from producer.rows import ReadingStopped, ReadOptions, Row
@@ -12,6 +12,9 @@ from tests.cluster import wait_until
 
 class Following:
     """Reads `path` on and on from a recorded position, and keeps what it read and was told."""
+
+    #: Those that read; a test's end stops them.
+    reading: ClassVar[list["Following"]] = []
 
     def __init__(
         self,
@@ -38,6 +41,7 @@ class Following:
         )
         self._thread = threading.Thread(target=self._run, args=(follower,), daemon=True)
         self._thread.start()
+        self.reading.append(self)
 
     def _run(self, follower: Follower) -> None:
         try:
@@ -74,6 +78,12 @@ class Following:
         self._thread.join(timeout=60)
         assert not self._thread.is_alive()
         return self._positions[-1 if after is None else after]
+
+
+def stop_all() -> None:
+    """Stop those that still read."""
+    while Following.reading:
+        Following.reading.pop().stop()
 
 
 def append(path: Path, *lines: str, end: str = "\n") -> None:

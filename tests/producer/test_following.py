@@ -2,6 +2,7 @@
 
 import os
 import random
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +10,24 @@ import pytest
 
 from producer import following, tail
 from producer.tail import Tail
-from tests.producer.followed import Following, append, let_the_clock_move, numbered, rotate
+from tests.producer.followed import (
+    Following,
+    append,
+    let_the_clock_move,
+    numbered,
+    rotate,
+    stop_all,
+)
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let nobody wait for long."""
+def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let nobody wait for long, and nobody read on after the test."""
     monkeypatch.setattr(tail, "QUIET_SECONDS", 0.2)
     for module in (tail, following):
         monkeypatch.setattr(module, "_LOOK_SECONDS", 0.02)
+    yield
+    stop_all()
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import text
 
-import db.corrections
+import db.corrections.entering
 from db.corrections import Entered, NewCorrection, add_corrections
 from db.errors import UsageError
 from db.ledger.stopping import purge
@@ -170,7 +170,7 @@ def test_a_row_that_is_purged_meanwhile_takes_the_whole_file_with_it(
 ) -> None:
     """They go after they were looked up and before anything is written; SQLite lets nobody between."""
     labels = two_jobs(postgres_store)
-    look_up = db.corrections._newest_by_annotator
+    look_up = db.corrections.entering._opinions
 
     def purge_then_look_up(*arguments: Any) -> Any:
         other = Store(labels.url)
@@ -179,7 +179,7 @@ def test_a_row_that_is_purged_meanwhile_takes_the_whole_file_with_it(
         other.close()
         return look_up(*arguments)
 
-    monkeypatch.setattr(db.corrections, "_newest_by_annotator", purge_then_look_up)
+    monkeypatch.setattr(db.corrections.entering, "_opinions", purge_then_look_up)
     with pytest.raises(UsageError, match="purged while its rows were corrected"):
         enter(labels, by_row("anger", 1), by_row("anger", 1, job=2))
     assert entered(labels) == []
@@ -288,6 +288,36 @@ def test_the_command_for_one_row(home: Store, tmp_path: Path) -> None:
         assert done.stderr.count("\n") == 1
         assert message in done.stderr
     assert len(entered(home)) == 2
+
+
+def test_the_command_takes_back_what_was_said_of_a_row(home: Store, tmp_path: Path) -> None:
+    for who, label in (("bob", "fear"), ("ann", "love")):
+        training(tmp_path, "correct", 1, 5, label, "--annotator", who)
+    done = training(tmp_path, "correct", 1, 5, "--withdraw", "--annotator", "ann")
+    assert (done.status, done.stdout) == (0, "ann says nothing of row 5 of job 1 any more\n")
+    assert value(home, "SELECT label FROM current_labels WHERE external_id = 'id-5'") == "fear"
+    again = training(tmp_path, "correct", 1, 5, "--withdraw", "--annotator", "ann")
+    assert (again.status, again.stdout) == (
+        0,
+        "ann had said nothing of row 5 of job 1: nothing was withdrawn\n",
+    )
+    assert said(training(tmp_path, "correct", 1, 5, "--withdraw", "--annotator", "bob", "--json")) == {
+        "job": 1, "row": 5, "label": None, "annotator": "bob", "withdrawn": True,
+    }  # fmt: skip
+    assert value(home, "SELECT label FROM current_labels WHERE external_id = 'id-5'") == "joy"
+    assert len(entered(home)) == 4
+    for arguments, message in (
+        ((1, 5, "joy", "--withdraw"), "give the right label, or --withdraw"),
+        ((1, 5), "give the right label, or --withdraw"),
+        ((1, 31, "--withdraw"), "there is no labelled row 31 in job 1"),
+        ((1, 2**70, "--withdraw"), "there is no labelled row"),
+        ((1, 5, "--withdraw", "--annotator", " "), "the annotator's name is blank"),
+    ):
+        done = training(tmp_path, "correct", *arguments)
+        assert (done.status, done.stdout) == (2, "")
+        assert done.stderr.count("\n") == 1
+        assert message in done.stderr
+    assert len(entered(home)) == 4
 
 
 def test_the_command_for_a_file(home: Store, tmp_path: Path) -> None:

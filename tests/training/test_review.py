@@ -12,7 +12,13 @@ from xml.etree import ElementTree
 import pytest
 from sqlalchemy import text
 
-from db.corrections import NewCorrection, add_corrections
+from db.corrections import (
+    NewCorrection,
+    add_corrections,
+    corrected_without_text,
+    newest_by_text,
+    withdraw,
+)
 from db.errors import UsageError
 from db.registry.versions import add_version
 from db.settings import Settings
@@ -24,6 +30,7 @@ from tests.training.test_fit import training
 from training.review.names import Strategy, Tool
 from training.review.picking import Review, pick, shared_out
 from training.review.tools import read, write
+from training.store_data import StoreRows, read_store_rows
 from worker.preparing import prepare
 
 LABELS = ("anger", "joy", "fear")
@@ -33,7 +40,11 @@ HOSTILE = '<script>alert("é")</script>, =SUM(A1)\n"; DROP TABLE jobs; --'
 
 @pytest.fixture
 def rows(store: Store) -> Store:
-    """Thirty rows of job 1, the first ever less confident: twenty joy, eight anger, two fear."""
+    return thirty(store)
+
+
+def thirty(store: Store) -> Store:
+    """Thirty rows of job 1, each less confident than the last: twenty joy, eight anger, two fear."""
     add_version(store, new_version(labels=LABELS), who="me")
     begin(store)
     for number in range(1, 31):
@@ -43,8 +54,10 @@ def rows(store: Store) -> Store:
     return store
 
 
-def correct(store: Store, *numbers: int) -> None:
-    given = [NewCorrection("fear", "ann", job=1, row=n, place=n) for n in numbers]
+def correct(store: Store, *numbers: int, strategy: str | None = None) -> None:
+    given = [
+        NewCorrection("fear", "ann", job=1, row=n, place=n, strategy=strategy) for n in numbers
+    ]
     assert add_corrections(store, given).refused == ()
 
 
@@ -105,9 +118,12 @@ def test_what_cannot_be_picked_is_told(rows: Store) -> None:
     with pytest.raises(UsageError, match="job 7"):
         pick(rows, 7, Strategy.RANDOM, 5, seed=0)
     correct(rows, *range(1, 31))
-    for strategy in Strategy:
+    for strategy in (Strategy.UNCERTAIN, Strategy.STRATIFIED):
         with pytest.raises(UsageError, match="nobody has corrected yet"):
             pick(rows, 1, strategy, 5, seed=0)
+    correct(rows, *range(1, 31), strategy="random")
+    with pytest.raises(UsageError, match="nobody has answered in an audit yet"):
+        pick(rows, 1, Strategy.RANDOM, 5, seed=0)
 
 
 def as_labelstudio(path: Path, answers: dict[int, str | None]) -> Any:
@@ -237,6 +253,37 @@ def test_answers_of_a_tool_arrive_as_corrections(rows: Store, tmp_path: Path, na
         (30, "joy", who),
     ]
     assert value(rows, "SELECT label FROM current_labels WHERE row_number = 30") == "joy"
+
+
+@pytest.mark.parametrize("strategy", Strategy)
+@pytest.mark.parametrize("name", ANSWERED)
+def test_answers_remember_how_their_rows_were_chosen(
+    sqlite_store: Store, tmp_path: Path, name: str, strategy: Strategy
+) -> None:
+    rows = thirty(sqlite_store)
+    tool, ending, answered, _ = ANSWERED[name]
+    path = tmp_path / f"rows{ending}"
+    review = pick(rows, 1, strategy, 3, seed=0)
+    write(review, tool, path)
+    said: dict[int, str | None] = {row.row: "joy" for row in review.rows}
+    exported = answered(path, said)
+    answers = read(dump(exported, tmp_path / f"answered{ending}"), "me")
+    assert add_corrections(rows, answers.given).added == 3
+    stored = "SELECT count(*) FROM corrections WHERE strategy = :strategy"
+    assert value(rows, stored, strategy=strategy) == 3
+    assert add_corrections(rows, answers.given).added == 0
+    # Of a file that has lost it, or says something else, nothing is known.
+    lost = json.loads(json.dumps(exported).replace(f'"{strategy}"', '"by hand"'))
+    assert {one.strategy for one in read(dump(lost, path), "me").given} == {None}
+
+
+def test_a_spreadsheet_remembers_it_too(rows: Store, tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    write(pick(rows, 1, Strategy.RANDOM, 3, seed=0), Tool.CSV, path)
+    path.write_text(path.read_text().replace(",random,", ",random,joy"))
+    assert {one.strategy for one in read(path, "me").given} == {"random"}
+    path.write_text("job,row,label\n1,1,joy\n")
+    assert [one.strategy for one in read(path, "me").given] == [None]
 
 
 def test_a_spreadsheet_comes_back_with_the_labels_that_were_filled_in(
@@ -439,3 +486,73 @@ def test_the_commands(tmp_path: Path) -> None:
         assert message in done.stderr
         assert done.stderr.count("\n") == 1
     store.close()
+
+
+def test_the_command_that_tells_the_accuracy(tmp_path: Path) -> None:
+    settings = Settings(_env_file=None, home_dir=tmp_path / ".labelstream")
+    store = open_store(settings)
+    prepare(store, settings)
+    begin(store)
+    for number in range(1, 41):
+        label_row(store, 1, number, "joy" if number % 4 else "fear", text=f"text {number}")
+    nothing = training(tmp_path, "review", "accuracy", 1)
+    assert nothing.status == 0
+    assert nothing.stdout.startswith("no row of job 1 was audited: training review export 1 FILE")
+    options = ("--format", "argilla", "--strategy", "random", "--rows", 20)
+    assert training(tmp_path, "review", "export", 1, "rows.json", *options).status == 0
+    records = json.loads((tmp_path / "rows.json").read_text())
+    told = {
+        record["metadata"]["row"]: record["suggestions"]["label"]["value"] for record in records
+    }
+    wrong = sorted(row for row, label in told.items() if label == "joy")[:3]
+    for who in ("ann", "bob"):
+        said: dict[int, str | None] = {
+            row: "love" if row in wrong else label for row, label in told.items()
+        }
+        answered = as_argilla(tmp_path / "rows.json", said)
+        for record in answered:
+            record["responses"]["label"][0]["user_id"] = who
+        dump(answered, tmp_path / f"{who}.json")
+        assert training(tmp_path, "review", "import", f"{who}.json").status == 0
+    done = training(tmp_path, "review", "accuracy", 1)
+    assert done.status == 0, done.stderr
+    fear = sum(label == "fear" for label in told.values())
+    head, accuracy, of_fear, of_joy, people = done.stdout.splitlines()
+    assert head == "job 1, rows chosen at random, with 95 % intervals"
+    # Wilson's interval of 17 of 20, by hand: 0.6396 to 0.9476.
+    assert [part.strip() for part in accuracy.split("  ")[-3:]] == [
+        "85.0%",
+        "(64.0% to 94.8%)",
+        "17 of 20",
+    ]
+    assert of_fear.startswith("precision of fear")
+    assert of_fear.endswith(f"{fear} of {fear}")
+    assert of_joy.endswith(f"{17 - fear} of {20 - fear}")
+    assert people.startswith("argilla user ann and argilla user bob")
+    assert people.endswith("100.0%  agree, kappa 1.00  20 of 20")
+    found = json.loads(training(tmp_path, "review", "accuracy", 1, "--json").stdout)
+    assert (found["job"], found["rows"], found["right"], found["share"]) == (1, 20, 17, 0.85)
+    assert (round(found["low"], 4), round(found["high"], 4)) == (0.6396, 0.9476)
+    assert found["precision"]["joy"]["rows"] == 20 - fear
+    assert found["agreement"][0]["kappa"] == 1
+    other = training(tmp_path, "review", "accuracy", 1, "--model-version", 2, "--json")
+    assert json.loads(other.stdout)["share"] is None
+    absent = training(tmp_path, "review", "accuracy", 9)
+    assert (absent.status, absent.stdout, absent.stderr.count("\n")) == (2, "", 1)
+    store.close()
+
+
+def test_an_answer_that_is_withdrawn_leaves_the_models_label_for_training_and_its_row_open(
+    rows: Store, tmp_path: Path
+) -> None:
+    correct(rows, 30, 29)
+    assert withdraw(rows, 1, 30, "ann")
+    data = read_store_rows(StoreRows(1, corrected_only=True), rows)
+    assert [row.place for row in data.rows] == [29]
+    path = tmp_path / "rows.csv"
+    write(pick(rows, 1, Strategy.UNCERTAIN, 2, seed=0), Tool.CSV, path)
+    with path.open(newline="") as file:
+        assert [row["row"] for row in csv.DictReader(file)] == ["30", "28"]
+    with rows.read() as connection:
+        assert [each.text for each in newest_by_text(connection, "emotion").values()] == ["text 29"]
+        assert corrected_without_text(connection, "emotion") == 0

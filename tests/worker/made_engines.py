@@ -19,7 +19,10 @@ class MadeEngine:
     device = "cpu"
     padding_id = 0
 
-    def __init__(self, before: Callable[[list[str]], None] = lambda _: None) -> None:
+    def __init__(
+        self, before: Callable[[list[str]], None] = lambda _: None, at_once: int = 1
+    ) -> None:
+        self.at_once = at_once
         self.encoder = BytesEncoder()
         self.calls: list[list[str]] = []
         self._before = before

@@ -20,7 +20,7 @@ from tests.cluster import wait_until
 from tests.db.models import new_version
 from tests.worker.made_engines import LABELS, MadeEngine
 from worker.choosing import VersionChooser, VersionWatcher
-from worker.engine_thread import EngineThread
+from worker.engine_threads import EngineThreads
 from worker.refusals import Refusals
 
 
@@ -49,7 +49,7 @@ class Serving:
     """What a worker process is made of, as far as versions go."""
 
     def __init__(self, store: Store, loads: Loads, pause: float = 60.0) -> None:
-        self.engine = EngineThread(loads, limit=None, warm_up=["warm"])
+        self.engine = EngineThreads(loads, limit=None, warm_up=["warm"])
         self.engine.start()
         refusals = Refusals(store, "worker-1", pause)
         self.chooser = VersionChooser(store, self.engine, refusals, fresh_seconds=0)

@@ -9,7 +9,7 @@ import pytest
 from tests.worker.made_engines import LABELS, MadeEngine, expected, serving
 from tests.worker.versions import version
 from worker.computing import Computed, compute
-from worker.engine_thread import EngineThread
+from worker.engine_threads import EngineThreads
 
 
 def fail_for_bad(rows: list[str]) -> None:
@@ -82,7 +82,7 @@ def test_a_micro_batch_that_is_lost_beside_the_engine_leaves_nobody_waiting(
         return compute(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr("worker.repeats.compute", once_lost)
-    thread = EngineThread(serving(MadeEngine()), budget=2, limit=None)
+    thread = EngineThreads(serving(MadeEngine()), budget=2, limit=None)
     with thread.bind(version(LABELS)) as binding:
         lost = thread.submit(binding, binding.encode(["a", "b", "c", "d"]))
         spared = thread.submit(binding, binding.encode(["e", "f"]))

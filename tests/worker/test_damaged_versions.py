@@ -25,7 +25,7 @@ from training.fit_config import FitConfig
 from training.listing import version_detail
 from training.registering import register
 from worker.choosing import VersionChooser
-from worker.engine_thread import EngineThread
+from worker.engine_threads import EngineThreads
 from worker.refusals import Refusals
 from worker.serving import Loader, ensure_merged
 
@@ -67,7 +67,7 @@ class Process:
     """What a worker process loads versions by."""
 
     def __init__(self, store: Store, settings: Settings) -> None:
-        self.engine = EngineThread(Loader(store, settings).load, limit=None, warm_up=["good"])
+        self.engine = EngineThreads(Loader(store, settings).load, limit=None, warm_up=["good"])
         self.engine.start()
         self.chooser = VersionChooser(
             store, self.engine, Refusals(store, "worker-1"), fresh_seconds=0

@@ -24,7 +24,7 @@ from tests.db.ledger_parts import add, begin, change, facts, held, value
 from tests.worker.made_engines import LABELS, Held, MadeEngine
 from worker.choosing import VersionChooser
 from worker.encoder import EncodedRows
-from worker.engine_thread import EngineThread
+from worker.engine_threads import EngineThreads
 from worker.engines.text_hash import BytesEncoder
 from worker.keeper import LeaseKeeper
 from worker.labeling import LOAD_TRIES, ChunkLabeler
@@ -45,7 +45,7 @@ NEW = NewVersion(
 
 @dataclass
 class Worker:
-    """A labeler with its engine thread, on a store with one model."""
+    """A labeler with its engine's threads, on a store with one model."""
 
     store: Store
     load: Callable[[Version], MadeEngine] = lambda _: MadeEngine()
@@ -53,7 +53,7 @@ class Worker:
     loads: list[Version] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.engine = EngineThread(self._load, limit=self.limit)
+        self.engine = EngineThreads(self._load, limit=self.limit)
         self.keeper = LeaseKeeper(self.store, lambda: self.engine.progress)
         self.ledger = ledger_id(self.store)
         refusals = Refusals(self.store, "worker-1", pause=0.0)

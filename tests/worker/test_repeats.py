@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.worker.made_engines import LABELS, MadeEngine, expected, serving
-from tests.worker.test_engine_thread import running, submit
+from tests.worker.test_engine_threads import running, submit
 from tests.worker.versions import version
 from worker import Classifier
-from worker.engine_thread import Binding, ChunkLogits, EngineThread
+from worker.engine_threads import Binding, ChunkLogits, EngineThreads
 from worker.engines import NEEDS_NO_MODEL, make_engine
 from worker.engines.protocol import Ids, Logits
 
@@ -35,14 +35,14 @@ class Drifting(MadeEngine):
         return found
 
 
-def label(thread: EngineThread, binding: Binding, texts: list[str]) -> ChunkLogits:
+def label(thread: EngineThreads, binding: Binding, texts: list[str]) -> ChunkLogits:
     return submit(thread, binding, texts).result(30)
 
 
 def test_equal_rows_of_a_chunk_are_computed_once_and_each_gets_the_logits() -> None:
     engine = MadeEngine()
     texts = ["one", "two", "one", "one", "four", "two"]
-    with running(EngineThread(serving(engine))) as thread, thread.bind(ONE) as binding:
+    with running(EngineThreads(serving(engine))) as thread, thread.bind(ONE) as binding:
         result = label(thread, binding, texts)
     assert engine.calls == [["one", "two", "four"]]
     assert result.logits.tolist() == expected(texts)
@@ -55,7 +55,7 @@ def test_equal_rows_of_a_chunk_are_computed_once_and_each_gets_the_logits() -> N
 def test_equal_rows_of_several_chunks_in_one_micro_batch_are_computed_once() -> None:
     engine = MadeEngine()
     chunks = [["one", "two"], ["two", "six", "two"], ["one"]]
-    thread = EngineThread(serving(engine))
+    thread = EngineThreads(serving(engine))
     # Submitted before the start, so that they wait side by side.
     with thread.bind(ONE) as binding:
         futures = [submit(thread, binding, chunk) for chunk in chunks]
@@ -68,7 +68,7 @@ def test_equal_rows_of_several_chunks_in_one_micro_batch_are_computed_once() -> 
 
 def test_a_row_of_an_earlier_chunk_is_remembered_and_alone_needs_no_engine() -> None:
     engine = MadeEngine()
-    thread = EngineThread(serving(engine), cache_bytes=MIB)
+    thread = EngineThreads(serving(engine), cache_bytes=MIB)
     with running(thread), thread.bind(ONE) as binding:
         label(thread, binding, ["one", "two"])
         mixed = label(thread, binding, ["two", "new", "two", "one"])
@@ -88,7 +88,7 @@ def test_a_row_of_an_earlier_chunk_is_remembered_and_alone_needs_no_engine() -> 
 
 def test_a_row_that_was_computed_while_its_equal_waited_is_not_computed_again() -> None:
     engine = MadeEngine()
-    thread = EngineThread(serving(engine), budget=3, cache_bytes=MIB)
+    thread = EngineThreads(serving(engine), budget=3, cache_bytes=MIB)
     # A micro-batch has room for one row: none of these is known when it is submitted.
     with thread.bind(ONE) as binding:
         futures = [submit(thread, binding, chunk) for chunk in (["one", "two"], ["two", "one"])]
@@ -103,7 +103,7 @@ def test_a_row_that_was_computed_while_its_equal_waited_is_not_computed_again() 
 
 def test_without_a_cache_a_later_chunk_is_computed_again() -> None:
     engine = MadeEngine()
-    thread = EngineThread(serving(engine), cache_bytes=0)
+    thread = EngineThreads(serving(engine), cache_bytes=0)
     with running(thread), thread.bind(ONE) as binding:
         for _ in range(2):
             assert label(thread, binding, ["one", "one"]).logits.tolist() == expected(["one"]) * 2
@@ -116,7 +116,7 @@ def test_a_row_that_fails_is_rejected_for_each_copy_and_not_remembered() -> None
             raise RuntimeError("bad")
 
     engine = MadeEngine(fail)
-    thread = EngineThread(serving(engine), cache_bytes=MIB)
+    thread = EngineThreads(serving(engine), cache_bytes=MIB)
     texts = ["bad", "good", "bad", "nan", "good", "nan"]
     rejected = {
         0: "engine error: RuntimeError",
@@ -138,7 +138,7 @@ def test_a_row_that_fails_is_rejected_for_each_copy_and_not_remembered() -> None
 
 
 def test_a_row_that_failed_in_two_chunks_at_once_is_rejected_in_both() -> None:
-    thread = EngineThread(serving(MadeEngine()))
+    thread = EngineThreads(serving(MadeEngine()))
     with thread.bind(ONE) as binding:
         futures = [submit(thread, binding, chunk) for chunk in (["nan", "one"], ["two", "nan"])]
         with running(thread):
@@ -150,7 +150,7 @@ def test_a_row_that_failed_in_two_chunks_at_once_is_rejected_in_both() -> None:
 def test_a_swap_mixes_no_logits_of_versions_nor_of_engines() -> None:
     # What each load of a version says begins with a hundred of its own.
     engines = iter([Drifting(100), Drifting(200), Drifting(300)])
-    thread = EngineThread(lambda _: next(engines), cache_bytes=MIB)
+    thread = EngineThreads(lambda _: next(engines), cache_bytes=MIB)
 
     def said(binding: Binding) -> list[float]:
         return [float(label(thread, binding, ["same"]).logits[0, 0]) for _ in range(2)]
@@ -183,7 +183,7 @@ def test_the_engines_of_tests_and_benchmarks_compute_every_row(name: str) -> Non
         return plain(input_ids, attention_mask)
 
     engine.logits = counted  # type: ignore[method-assign]
-    thread = EngineThread(lambda _: engine, cache_bytes=MIB)
+    thread = EngineThreads(lambda _: engine, cache_bytes=MIB)
     with running(thread), thread.bind(ONE) as binding:
         for _ in range(2):
             label(thread, binding, ["a", "a", "b"])
@@ -214,7 +214,7 @@ def test_every_row_gets_its_own_logits_whatever_is_remembered(
     chunks: list[list[str]], budget: int, cache_bytes: int
 ) -> None:
     engine = MadeEngine()
-    thread = EngineThread(serving(engine), budget=budget, limit=None, cache_bytes=cache_bytes)
+    thread = EngineThreads(serving(engine), budget=budget, limit=None, cache_bytes=cache_bytes)
     with thread.bind(version(LABELS)) as binding:
         half = len(chunks) // 2
         early = [submit(thread, binding, chunk) for chunk in chunks[:half]]

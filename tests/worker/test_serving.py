@@ -18,7 +18,7 @@ from db.settings import Settings
 from db.store import Store
 from tests.worker.versions import version
 from worker.computing import padded
-from worker.engine_thread import EngineThread
+from worker.engine_threads import EngineThreads
 from worker.serving import Loader
 from worker.starter import ensure_starter
 
@@ -27,7 +27,7 @@ def test_four_threads_load_a_version_once(
     starter_settings: Settings, starter_store: Store, starter: Version
 ) -> None:
     loader = Loader(starter_store, starter_settings)
-    engine = EngineThread(loader.load)
+    engine = EngineThreads(loader.load)
     engine.start()
     together = threading.Barrier(4)
     labels: list[int] = []

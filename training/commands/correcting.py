@@ -1,7 +1,7 @@
 """`training correct` and `training corrections import`: people's labels for rows."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -21,27 +21,40 @@ corrections = typer.Typer(
 def correct(
     job: Annotated[int, typer.Argument(min=1, help="The job's number.")],
     row: Annotated[int, typer.Argument(min=1, help="The row's number in the job.")],
-    label: Annotated[str, typer.Argument(help="The right label.")],
+    label: Annotated[str | None, typer.Argument(help="The right label.")] = None,
+    withdrawn: Annotated[
+        bool, typer.Option("--withdraw", help="Take back what was said of the row before.")
+    ] = False,
     annotator: Annotator = None,
     json_: AsJson = False,
 ) -> None:
-    """Say what a row's label should be; current_labels shows it at once."""
-    from db.corrections import NewCorrection, add_corrections
+    """Say what a row's label should be, or take that back; current_labels shows it at once."""
+    from db.corrections import NewCorrection, add_corrections, withdraw
     from training.corrections import MAX_NUMBER
     from training.user import current_user
 
+    if (label is None) != withdrawn:
+        raise UsageError("give the right label, or --withdraw to take back the one given before")
     who = current_user() if annotator is None else annotator
     if max(job, row) > MAX_NUMBER:
         raise UsageError(f"there is no labelled row {row} in job {job}")
+    said: dict[str, Any] = {"job": job, "row": row, "label": label, "annotator": who}
     with open_registry() as registry:
-        given = NewCorrection(label=label.strip(), annotator=who, job=job, row=row)
-        entered = add_corrections(registry.store, [given], skip_unchanged=False)
-    if entered.refused:
-        raise UsageError(entered.refused[0].reason)
+        if label is None:
+            said["withdrawn"] = withdraw(registry.store, job, row, who)
+        else:
+            given = NewCorrection(label=label.strip(), annotator=who, job=job, row=row)
+            entered = add_corrections(registry.store, [given], skip_unchanged=False)
+            if entered.refused:
+                raise UsageError(entered.refused[0].reason)
     if json_:
-        print_json({"job": job, "row": row, "label": label, "annotator": who})
-    else:
+        print_json(said)
+    elif label is not None:
         typer.echo(f"row {row} of job {job} is {label} now, says {who}")
+    elif said["withdrawn"]:
+        typer.echo(f"{who} says nothing of row {row} of job {job} any more")
+    else:
+        typer.echo(f"{who} had said nothing of row {row} of job {job}: nothing was withdrawn")
 
 
 @corrections.command("import")

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from db.errors import UsageError
+from training.commands.auditing import accuracy
 from training.commands.common import print_json
 from training.commands.correcting import Annotator, AsJson
 from training.commands.entering import enter
@@ -36,7 +37,7 @@ def export(
     force: Annotated[bool, typer.Option("--force", help="Write over what is there.")] = False,
     json_: AsJson = False,
 ) -> None:
-    """Write rows that nobody has corrected yet, with the model's label for each."""
+    """Write rows that nobody has corrected yet, with the model's label; or any, for an audit."""
     from training.review.picking import pick
     from training.review.tools import write
 
@@ -89,3 +90,6 @@ def import_(
         place="answer",
         counts={"skipped": answers.skipped},
     )
+
+
+review.command()(accuracy)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from db.corrections import NewCorrection, RefusedCorrection
+from db.corrections import STRATEGIES, NewCorrection, RefusedCorrection
 from training.corrections import MAX_NUMBER
 
 #: More digits than a number of a row has.
@@ -30,7 +30,8 @@ class Answers:
     ) -> None:
         """Take the answer of `annotator` (`default`, if no one is named) for the row at `place`.
 
-        `row` names it by `job` and `row`; an answer without a label skips it.
+        `row` names it by `job` and `row`, and tells the `strategy` it was chosen by; an answer
+        without a label skips it.
         """
         if not labels:
             self.skipped += 1
@@ -48,7 +49,15 @@ class Answers:
         who = default if annotator is None else annotator
         key = str(row.get("key") or "") or None
         self.given.append(
-            NewCorrection(label.strip(), who, job=job, row=number, text_key=key, place=place)
+            NewCorrection(
+                label.strip(),
+                who,
+                job=job,
+                row=number,
+                text_key=key,
+                place=place,
+                strategy=_strategy(row),
+            )
         )
 
 
@@ -61,3 +70,9 @@ def _number(row: Item, name: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_NUMBER:
         raise ValueError(f"it has lost its {name}, a number from 1 on: export it with its data")
     return value
+
+
+def _strategy(row: Item) -> str | None:
+    """Return how the row was chosen; None if that was lost, or is none of ours."""
+    said = row.get("strategy")
+    return said if isinstance(said, str) and said in STRATEGIES else None

@@ -22,7 +22,7 @@ _HEADER = (
     "strategy",
     "label",
 )
-_READ = ("job", "row", "key", "label", "annotator")
+_READ = ("job", "row", "key", "strategy", "label", "annotator")
 
 
 def table(review: Review) -> str:

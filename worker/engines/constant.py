@@ -24,6 +24,7 @@ class ConstantEngine:
 
     name = "constant"
     device = "cpu"
+    at_once = 1
     padding_id = 0
 
     def __init__(self, labels: int) -> None:

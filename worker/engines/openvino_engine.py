@@ -1,6 +1,8 @@
 """The engine for CPUs: a build of the model in 8 bits, under OpenVINO."""
 
+import queue
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -8,7 +10,7 @@ from db.errors import RegistryError
 from worker.encoder import TokenizerEncoder
 from worker.engines.protocol import Ids, Logits
 from worker.openvino_runtime import openvino
-from worker.threads import asked_threads, usable_cpus
+from worker.threads import asked_threads, calls_at_once, usable_cpus
 
 #: The graph, as `worker.build` writes it; its weights stand beside it, in model.bin.
 GRAPH_FILE = "model.xml"
@@ -29,10 +31,13 @@ class OpenvinoEngine:
         self.encoder = TokenizerEncoder(folder, max_length)
         self.padding_id = self.encoder.padding_id
         core = openvino().Core()
+        allowed = asked_threads(threads) or usable_cpus()
+        #: Each micro-batch on processors of its own: those that share one wait for each other a
+        #: hundred times a micro-batch, and long for one that somebody else uses, too.
+        self.at_once = calls_at_once(allowed)
         config = {
-            # One micro-batch at a time, on all processors that it may have.
-            "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_NUM_THREADS": asked_threads(threads) or usable_cpus(),
+            "NUM_STREAMS": str(self.at_once),
+            "INFERENCE_NUM_THREADS": allowed,
             # What is not in 8 bits stays fp32 where a processor has bf16 too: it is hardly faster
             # between the linear layers, and labels do not depend on it.
             "INFERENCE_PRECISION_HINT": "f32",
@@ -44,10 +49,17 @@ class OpenvinoEngine:
             raise RegistryError(f"the build in {folder} cannot be loaded: {first}") from None
         #: As the compiled model has it.
         self.threads: int = compiled.get_property("INFERENCE_NUM_THREADS")
-        self._request = compiled.create_infer_request()
+        self._free: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        for _ in range(self.at_once):
+            self._free.put(compiled.create_infer_request())
 
     def logits(self, input_ids: Ids, attention_mask: Ids) -> Logits:
         """Return float32 [rows, labels]."""
         given = {"input_ids": input_ids, "attention_mask": attention_mask}
-        found = self._request.infer(given, share_inputs=True)
-        return np.array(found[0], dtype=np.float32)
+        # By turns, so that as many warm-ups as there are requests are one for each.
+        request = self._free.get()
+        try:
+            found = request.infer(given, share_inputs=True)
+            return np.array(found[0], dtype=np.float32)
+        finally:
+            self._free.put(request)

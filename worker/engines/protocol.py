@@ -19,7 +19,7 @@ class Encoder(Protocol):
 
 
 class Engine(Protocol):
-    """Computes the logits of one version; called from one thread at a time."""
+    """Computes the logits of one version; called from at most `at_once` threads at a time."""
 
     @property
     def name(self) -> str:
@@ -28,6 +28,10 @@ class Engine(Protocol):
     @property
     def device(self) -> str:
         """Where it computes: `cpu`, `cuda:0`."""
+
+    @property
+    def at_once(self) -> int:
+        """How many micro-batches it computes side by side."""
 
     @property
     def encoder(self) -> Encoder:

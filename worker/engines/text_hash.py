@@ -26,6 +26,7 @@ class TextHashEngine:
 
     name = "text-hash"
     device = "cpu"
+    at_once = 1
     padding_id = 0
 
     def __init__(self, labels: int, seconds_a_row: float = 0.0) -> None:

@@ -24,6 +24,7 @@ class TorchEngine:
     """
 
     name = "torch"
+    at_once = 1
 
     def __init__(
         self, folder: Path, max_length: int, device: str = "auto", threads: int | None = None

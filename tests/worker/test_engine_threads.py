@@ -1,4 +1,4 @@
-"""The one thread that computes: every row once, versions apart, failures kept to the guilty."""
+"""The threads that compute: every row once, versions apart, failures kept to the guilty."""
 
 import gc
 import signal
@@ -21,7 +21,7 @@ from db.registry.versions import Version
 from tests.cluster import wait_until
 from tests.worker.made_engines import Held, MadeEngine, expected, serving
 from tests.worker.versions import version
-from worker.engine_thread import Binding, ChunkLogits, EngineThread
+from worker.engine_threads import Binding, ChunkLogits, EngineThreads
 from worker.engines.protocol import EngineOutOfMemory, Ids, Logits
 from worker.loaded_versions import PINNED_SECONDS
 
@@ -30,7 +30,7 @@ TWO = version(number=2)
 
 
 @contextmanager
-def running(thread: EngineThread) -> Iterator[EngineThread]:
+def running(thread: EngineThreads) -> Iterator[EngineThreads]:
     thread.start()
     try:
         yield thread
@@ -38,17 +38,21 @@ def running(thread: EngineThread) -> Iterator[EngineThread]:
         thread.stop()
 
 
-def submit(thread: EngineThread, binding: Binding, texts: list[str]) -> "Future[ChunkLogits]":
+def submit(thread: EngineThreads, binding: Binding, texts: list[str]) -> "Future[ChunkLogits]":
     return thread.submit(binding, binding.encode(texts))
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.lists(st.lists(st.text("abc", max_size=30), max_size=20), max_size=6), st.integers(1, 99))
+@given(
+    st.lists(st.lists(st.text("abc", max_size=30), max_size=20), max_size=6),
+    st.integers(1, 99),
+    st.integers(1, 3),
+)
 def test_every_row_gets_its_own_logits_however_it_was_packed(
-    chunks: list[list[str]], budget: int
+    chunks: list[list[str]], budget: int, at_once: int
 ) -> None:
-    engine = MadeEngine()
-    thread = EngineThread(serving(engine), budget=budget, limit=None)
+    engine = MadeEngine(at_once=at_once)
+    thread = EngineThreads(serving(engine), budget=budget, limit=None)
     # Submitted before the start, so that rows of many chunks are packed together.
     with thread.bind(ONE) as binding:
         futures = [submit(thread, binding, chunk) for chunk in chunks]
@@ -69,7 +73,7 @@ def test_every_row_gets_its_own_logits_however_it_was_packed(
 
 def test_small_chunks_that_wait_side_by_side_run_in_one_micro_batch() -> None:
     engine = MadeEngine()
-    thread = EngineThread(serving(engine), budget=100, limit=None)
+    thread = EngineThreads(serving(engine), budget=100, limit=None)
     chunks = [["one"], ["two", "six"], ["ten"], []]
     with thread.bind(ONE) as binding:
         futures = [submit(thread, binding, chunk) for chunk in chunks]
@@ -77,6 +81,75 @@ def test_small_chunks_that_wait_side_by_side_run_in_one_micro_batch() -> None:
             results = [future.result(10) for future in futures]
     assert [sorted(call) for call in engine.calls] == [["one", "six", "ten", "two"]]
     assert [result.logits.tolist() for result in results] == [expected(chunk) for chunk in chunks]
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 3])
+def test_as_many_micro_batches_are_under_way_as_the_engine_computes_at_once(at_once: int) -> None:
+    together = threading.Barrier(at_once)
+    inside: list[str] = []
+    most: list[int] = []
+
+    def before(texts: list[str]) -> None:
+        inside.extend(texts)
+        most.append(len(inside))
+        together.wait(10)
+        # Long enough for one too many to come.
+        time.sleep(0.01)
+        inside.remove(texts[0])
+
+    engine = MadeEngine(before, at_once)
+    thread = EngineThreads(serving(engine), budget=4, limit=None)
+    texts = [f"{number:04}" for number in range(6)]
+    with running(thread), thread.bind(ONE) as binding:
+        result = submit(thread, binding, texts).result(30)
+    assert result.rejected == {}
+    assert result.logits.tolist() == expected(texts)
+    assert max(most) == at_once
+
+
+def test_beside_a_version_that_computes_two_at_once_one_that_does_not_has_its_turn() -> None:
+    under_way: list[int] = []
+    held = Held()
+
+    def alone(_: list[str]) -> None:
+        under_way.append(len(first.calls) - len(done))
+
+    done: list[str] = []
+
+    def before(texts: list[str]) -> None:
+        held(texts)
+        done.extend(texts)
+
+    first, second = MadeEngine(before, at_once=2), MadeEngine(alone)
+    engines = {1: first, 2: second}
+    thread = EngineThreads(lambda wanted: engines[wanted.version], budget=4, limit=None)
+    with running(thread), thread.bind(ONE) as one, thread.bind(TWO) as two:
+        futures = [submit(thread, one, ["aaaa"])]
+        assert held.inside.wait(10)
+        # It came second, and waits until nothing is under way; those after it wait for it.
+        futures += [submit(thread, two, ["bbbb"]), submit(thread, one, ["cccc", "dddd"])]
+        time.sleep(0.05)
+        assert (first.calls, second.calls) == ([["aaaa"]], [])
+        held.go_on.set()
+        for future in futures:
+            future.result(10)
+    assert under_way == [0]
+    assert thread.statistics.micro_batches == 4
+
+
+def test_of_micro_batches_side_by_side_each_has_its_part_of_the_time() -> None:
+    together = threading.Barrier(2)
+
+    def before(_: list[str]) -> None:
+        together.wait(10)
+        time.sleep(0.2)
+
+    thread = EngineThreads(serving(MadeEngine(before, at_once=2)), budget=4, limit=None)
+    with running(thread), thread.bind(ONE) as binding:
+        result = submit(thread, binding, ["aaaa", "bbbb"]).result(10)
+    # Each was under way for 0.2 s: 0.4 s in all, and half of that by the clock.
+    assert 0.2 <= result.busy_seconds < 0.35
+    assert thread.statistics.busy_seconds == pytest.approx(result.busy_seconds)
 
 
 def test_four_threads_at_once_load_a_version_once() -> None:
@@ -93,7 +166,7 @@ def test_four_threads_at_once_load_a_version_once() -> None:
         with thread.bind(ONE) as binding:
             return binding.engine_name
 
-    thread = EngineThread(load)
+    thread = EngineThreads(load)
     with running(thread), ThreadPoolExecutor(4) as pool:
         assert list(pool.map(bind, range(4))) == ["made"] * 4
     assert loads == [ONE]
@@ -116,7 +189,7 @@ def test_a_load_that_fails_reaches_all_who_wait_and_the_old_version_serves_on() 
             thread.bind(TWO)
         return str(raised.value)
 
-    with running(EngineThread(load)) as thread, thread.bind(ONE) as binding:
+    with running(EngineThreads(load)) as thread, thread.bind(ONE) as binding:
         with ThreadPoolExecutor(4) as pool:
             assert set(pool.map(bind, range(4))) == {"model letters:2 is damaged"}
         assert submit(thread, binding, ["a"]).result(10).logits.tolist() == expected(["a"])
@@ -136,7 +209,7 @@ def test_only_the_rows_that_raise_are_rejected(bad: list[int]) -> None:
             raise RuntimeError("a row's text stands here: b003")
 
     engine = MadeEngine(fail)
-    with running(EngineThread(serving(engine))) as thread, thread.bind(ONE) as binding:
+    with running(EngineThreads(serving(engine))) as thread, thread.bind(ONE) as binding:
         result = submit(thread, binding, texts).result(10)
     assert result.rejected == dict.fromkeys(bad, "engine error: RuntimeError")
     good = [n for n in range(256) if n not in bad]
@@ -153,7 +226,7 @@ def test_a_row_that_fails_once_is_not_rejected() -> None:
             raise error
 
     engine = MadeEngine(fail_once)
-    with running(EngineThread(serving(engine))) as thread, thread.bind(ONE) as binding:
+    with running(EngineThreads(serving(engine))) as thread, thread.bind(ONE) as binding:
         result = submit(thread, binding, ["alone"]).result(10)
     assert result.rejected == {}
     assert result.logits.tolist() == expected(["alone"])
@@ -166,14 +239,14 @@ def test_a_micro_batch_that_does_not_fit_the_memory_is_halved_until_it_does() ->
 
     engine = MadeEngine(fail)
     texts = [f"t{n}" for n in range(8)]
-    with running(EngineThread(serving(engine))) as thread, thread.bind(ONE) as binding:
+    with running(EngineThreads(serving(engine))) as thread, thread.bind(ONE) as binding:
         result = submit(thread, binding, texts).result(10)
     assert result.rejected == {}
     assert result.logits.tolist() == expected(texts)
 
 
 def test_logits_that_are_no_numbers_reject_their_row_alone() -> None:
-    with running(EngineThread(serving(MadeEngine()))) as thread, thread.bind(ONE) as binding:
+    with running(EngineThreads(serving(MadeEngine()))) as thread, thread.bind(ONE) as binding:
         result = submit(thread, binding, ["fine", "nan", "also fine"]).result(10)
     assert result.rejected == {1: "non-finite logits"}
     assert result.logits[[0, 2]].tolist() == expected(["fine", "also fine"])
@@ -184,14 +257,14 @@ def test_logits_of_a_wrong_shape_are_no_logits() -> None:
         def logits(self, input_ids: Ids, attention_mask: Ids) -> Logits:
             return np.zeros((1, 1), np.float32)
 
-    with running(EngineThread(lambda _: Wrong())) as thread, thread.bind(ONE) as binding:
+    with running(EngineThreads(lambda _: Wrong())) as thread, thread.bind(ONE) as binding:
         result = submit(thread, binding, ["a", "b"]).result(10)
     assert set(result.rejected) == {0, 1}
 
 
 def test_two_versions_at_once_never_share_a_micro_batch() -> None:
     engines = {1: MadeEngine(), 2: MadeEngine()}
-    thread = EngineThread(lambda wanted: engines[wanted.version])
+    thread = EngineThreads(lambda wanted: engines[wanted.version])
     with thread.bind(ONE) as one, thread.bind(TWO) as two:
         pairs = [
             (submit(thread, binding, [f"{name}{n}" for n in range(20)]), name)
@@ -212,7 +285,7 @@ def test_a_superseded_version_stays_while_it_is_held_and_leaves_after() -> None:
         engines.append(weakref.ref(engine))
         return engine
 
-    with running(EngineThread(load)) as thread:
+    with running(EngineThreads(load)) as thread:
         held = thread.bind(ONE)
         with thread.bind(TWO):
             assert thread.loaded() == [TWO, ONE]
@@ -228,7 +301,7 @@ def test_a_superseded_version_stays_while_it_is_held_and_leaves_after() -> None:
 
 
 def test_of_too_many_versions_the_least_recently_used_leaves() -> None:
-    thread = EngineThread(lambda _: MadeEngine(), max_loaded=3)
+    thread = EngineThreads(lambda _: MadeEngine(), max_loaded=3)
     made = [version(number=number) for number in range(1, 6)]
     with running(thread):
         held = thread.bind(made[0])
@@ -245,7 +318,7 @@ def test_of_too_many_versions_the_least_recently_used_leaves() -> None:
 def test_a_superseded_version_that_a_job_names_stays_for_its_next_chunk(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with running(EngineThread(lambda _: MadeEngine())) as thread:
+    with running(EngineThreads(lambda _: MadeEngine())) as thread:
         with thread.bind(ONE, pinned=True), thread.bind(TWO):
             pass
         thread.supersede(("letters", 1), by=("letters", 2))
@@ -259,7 +332,7 @@ def test_a_superseded_version_that_a_job_names_stays_for_its_next_chunk(
 def test_a_version_computes_once_before_it_is_bound_and_beside_the_one_that_serves() -> None:
     engines = {1: MadeEngine(), 2: MadeEngine()}
     with running(
-        EngineThread(lambda wanted: engines[wanted.version], warm_up=("warm", "up"))
+        EngineThreads(lambda wanted: engines[wanted.version], warm_up=("warm", "up"))
     ) as thread:
         with thread.bind(ONE) as binding:
             assert engines[1].calls == [["warm", "up"]]
@@ -273,7 +346,7 @@ def test_a_version_computes_once_before_it_is_bound_and_beside_the_one_that_serv
 def test_while_a_version_computes_for_the_first_time_rows_flow_on_the_old_one() -> None:
     held = Held()
     engines = {1: MadeEngine(), 2: MadeEngine(held)}
-    thread = EngineThread(lambda wanted: engines[wanted.version], warm_up=("warm",))
+    thread = EngineThreads(lambda wanted: engines[wanted.version], warm_up=("warm",))
     with running(thread), thread.bind(ONE) as binding:
         loading = thread.load(TWO)
         assert held.inside.wait(10)
@@ -293,7 +366,7 @@ def test_a_version_that_cannot_compute_does_not_load(warm_up: tuple[str, ...]) -
     def load(wanted: Version) -> MadeEngine:
         return MadeEngine(fail if wanted == TWO else lambda _: None)
 
-    with running(EngineThread(load, warm_up=warm_up)) as thread:
+    with running(EngineThreads(load, warm_up=warm_up)) as thread:
         if warm_up == ("bad",):
             with thread.bind(ONE):
                 pass
@@ -304,12 +377,12 @@ def test_a_version_that_cannot_compute_does_not_load(warm_up: tuple[str, ...]) -
 
 
 def test_idle_time_is_counted_while_rows_wait_and_only_then() -> None:
-    thread = EngineThread(serving(MadeEngine()))
+    thread = EngineThreads(serving(MadeEngine()))
     with running(thread), thread.bind(ONE) as binding:
         time.sleep(3)
         submit(thread, binding, ["a"]).result(10)
         assert thread.statistics.longest_idle_seconds < 2
-    late = EngineThread(serving(MadeEngine()))
+    late = EngineThreads(serving(MadeEngine()))
     with late.bind(ONE) as binding:
         future = submit(late, binding, ["a"])
         time.sleep(0.3)
@@ -320,7 +393,7 @@ def test_idle_time_is_counted_while_rows_wait_and_only_then() -> None:
 
 def test_a_submission_is_withdrawn_before_it_has_begun_and_not_after() -> None:
     held = Held()
-    with running(EngineThread(serving(MadeEngine(held)))) as thread, thread.bind(ONE) as binding:
+    with running(EngineThreads(serving(MadeEngine(held)))) as thread, thread.bind(ONE) as binding:
         first = submit(thread, binding, ["first"])
         assert held.inside.wait(10)
         second = submit(thread, binding, ["second", "third"])
@@ -337,7 +410,7 @@ def test_a_submission_is_withdrawn_before_it_has_begun_and_not_after() -> None:
 def test_stopping_ends_the_micro_batch_and_cancels_the_rest() -> None:
     held = Held()
     engine = MadeEngine(held)
-    thread = EngineThread(serving(engine), budget=8)
+    thread = EngineThreads(serving(engine), budget=8)
     thread.start()
     binding = thread.bind(ONE)
     begun = submit(thread, binding, ["first"])
@@ -355,7 +428,7 @@ def test_stopping_ends_the_micro_batch_and_cancels_the_rest() -> None:
 
 
 def test_progress_counts_each_call_that_came_back() -> None:
-    thread = EngineThread(serving(MadeEngine()), budget=4)
+    thread = EngineThreads(serving(MadeEngine()), budget=4)
     with running(thread), thread.bind(ONE) as binding:
         submit(thread, binding, ["ab", "cd", "ef", "gh"]).result(10)
     assert thread.progress == 2
@@ -363,22 +436,35 @@ def test_progress_counts_each_call_that_came_back() -> None:
     assert thread.statistics.tokens == 8
 
 
-@pytest.mark.parametrize("warm_up", [(), ("text",)], ids=["serving", "loading"])
-def test_a_process_that_hangs_inside_the_engine_ends_itself(warm_up: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    ("warm_up", "at_once"),
+    [((), 1), (("text",), 1), ((), 2)],
+    ids=["serving", "loading", "beside-another"],
+)
+def test_a_process_that_hangs_inside_the_engine_ends_itself(
+    warm_up: tuple[str, ...], at_once: int
+) -> None:
     code = f"""
 import ctypes
+import time
 from tests.worker.made_engines import MadeEngine
 from tests.worker.versions import version
-from worker.engine_thread import EngineThread
+from worker.engine_threads import EngineThreads
 
 def hang(texts):
+    if texts == ["fine"]:
+        return
     # Native code that keeps the interpreter lock: no thread of Python's own could end it.
     ctypes.PyDLL(None).sleep(60)
 
-thread = EngineThread(lambda _: MadeEngine(hang), limit=1.0, warm_up={warm_up})
+thread = EngineThreads(
+    lambda _: MadeEngine(hang, {at_once}), limit=1.0, warm_up={warm_up}, budget=4
+)
 thread.start()
 with thread.bind(version()) as binding:
-    thread.submit(binding, binding.encode(["text"])).result()
+    for _ in range({at_once - 1} * 10):
+        thread.submit(binding, binding.encode(["fine"])).result()
+    thread.submit(binding, binding.encode(["text", "fine"])).result()
 """
     started = time.monotonic()
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""The one thread of a process that computes: it owns the engines, the waiting rows, the swaps."""
+"""The threads of a process that compute: they own the engines, the waiting rows, the swaps."""
 
 import logging
 import threading
@@ -25,11 +25,15 @@ from worker.metrics import QUEUE_WAIT_SECONDS, count_micro_batch
 from worker.microbatch import Places
 from worker.remembered import LogitsMemory
 from worker.repeats import all_of, compute_once, plan, row_keys
+from worker.shared_clock import SharedClock
 from worker.watchdog import Watchdog
 
-__all__ = ["Binding", "ChunkLogits", "EngineThread", "Statistics"]
+__all__ = ["Binding", "ChunkLogits", "EngineThreads", "Statistics"]
 
 log = logging.getLogger(__name__)
+
+#: Seconds for which micro-batches under way are waited for at a stop.
+_STOP_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +55,22 @@ class _Part:
         return [keys[index] for index in self.indices.tolist()]
 
 
-class EngineThread:
+@dataclass(frozen=True, slots=True)
+class _MicroBatch:
+    """Rows that run together, all of one version."""
+
+    loaded: Loaded
+    parts: Sequence[_Part]
+    #: When it began, by the shared clock.
+    begun: float
+
+
+class EngineThreads:
     """Computes logits for many threads at once, a micro-batch at a time.
 
     `load` makes the engine of a version; it is called in a thread of its own, once a version. A
-    micro-batch is one version's alone. `budget` bounds its padded tokens. `limit` is the number
-    of seconds after which a process that hangs inside the engine ends itself (None: never).
+    micro-batch is one version's alone. `budget` bounds its padded tokens. As many are under way as
+    the engine computes `at_once`, each in a thread of its own. `limit` is the number of seconds after which a process that hangs inside the engine ends itself (None: never).
     `max_loaded` bounds the versions that stay loaded though nothing holds them. The texts of
     `warm_up` are the first micro-batch of each engine, in the thread that loads it; one that
     cannot compute them does not load.
@@ -89,7 +103,12 @@ class EngineThread:
         self._submissions: dict[int, Submission] = {}
         self._next_place = 0
         self._stopping = False
-        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        #: How many micro-batches are computed now, and the seconds of each.
+        self._clock = SharedClock()
+        self._started = False
+        self._threads: list[threading.Thread] = []
+        #: Threads that wait for a micro-batch.
+        self._resting = 0
         #: Calls of an engine that came back, and micro-batches of which every row was remembered: the
         #: sign of progress that renews leases.
         self.progress = 0
@@ -97,17 +116,21 @@ class EngineThread:
 
     def start(self) -> None:
         """Begin to compute what is submitted."""
-        self._thread.start()
+        with self._changed:
+            self._started = True
+            self._begin_thread()
 
     def stop(self) -> None:
-        """End after the micro-batch under way; what is not done by then is cancelled."""
+        """End after the micro-batches under way; what is not done by then is cancelled."""
         with self._changed:
             self._stopping = True
             for submission in self._submissions.values():
                 submission.future.cancel()
             self._changed.notify_all()
-        if self._thread.is_alive() and self._thread is not threading.current_thread():
-            self._thread.join(timeout=30)
+        until = time.monotonic() + _STOP_SECONDS
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join(max(until - time.monotonic(), 0))
 
     def leave(self) -> None:
         """Let nobody wait for a load any more: whoever does gets a `CancelledError`."""
@@ -165,7 +188,7 @@ class EngineThread:
         todo = np.asarray(submission.plan.todo)
         lengths = submission.rows.lengths[todo]
         loaded.waiting.add(submission.first + todo, lengths, time.monotonic())
-        self._changed.notify_all()
+        self._wake()
 
     def withdraw(self, future: "Future[ChunkLogits]") -> bool:
         """Take back a submission of which no row has begun; False if one has."""
@@ -181,8 +204,9 @@ class EngineThread:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the thread runs: it has begun and has not ended."""
-        return self._thread.is_alive()
+        """Whether it computes: its threads have begun, and none has ended."""
+        with self._changed:
+            return self._started and all(thread.is_alive() for thread in self._threads)
 
     def guarding(self, seconds: float) -> AbstractContextManager[None]:
         """End the process if the block, native code of the calling thread, takes `seconds`.
@@ -227,41 +251,71 @@ class EngineThread:
         engine = self._load(version)
         if self._warm_up:
             rows = engine.encoder.encode(self._warm_up)
-            found = compute(engine, rows, len(version.labels), self._watchdog.guarding)
-            if found.rejected:
-                raise RegistryError(
-                    f"model {version} cannot compute: {next(iter(found.rejected.values()))}"
-                )
+            for _ in range(engine.at_once):
+                found = compute(engine, rows, len(version.labels), self._watchdog.guarding)
+                if found.rejected:
+                    raise RegistryError(
+                        f"model {version} cannot compute: {next(iter(found.rejected.values()))}"
+                    )
         if self._stopping:
             raise CancelledError
         return engine
 
+    def _begin_thread(self) -> None:
+        name = f"engine-{len(self._threads)}"
+        self._threads.append(threading.Thread(target=self._run, name=name, daemon=True))
+        self._threads[-1].start()
+
+    def _runnable(self) -> Loaded | None:
+        """Return the version of the next micro-batch; None if it has to wait, or there is none.
+
+        The oldest row's version is the next, whatever the others could compute meanwhile: its rows
+        would never have their turn beside one that computes more at once.
+        """
+        loaded = self._versions.oldest_waiting()
+        return (
+            loaded if loaded is not None and self._clock.under_way < loaded.engine.at_once else None
+        )
+
+    def _wake(self) -> None:
+        """Let one more thread look for work, if there is any; it does so for the next one."""
+        if not self._started or self._stopping or self._runnable() is None:
+            return
+        if self._resting:
+            self._changed.notify()
+        elif len(self._threads) <= self._clock.under_way:
+            self._begin_thread()
+
     def _run(self) -> None:
         while (taken := self._next()) is not None:
             try:
-                self._work(*taken)
+                self._work(taken)
             except Exception as error:
                 # Not the engine's doing. Whoever waits must hear of it: a thread that died in
                 # silence would let them wait for ever.
                 log.exception("a micro-batch was lost")
-                self._fail([part.submission for part in taken[1]], error)
-            self._computed_at = time.monotonic()
+                self._fail([part.submission for part in taken.parts], error)
+            with self._changed:
+                self._clock.end()
+                self._computed_at = time.monotonic()
             # While the thread waits, it must not be what keeps an evicted model in memory.
             del taken
 
-    def _next(self) -> tuple[Loaded, list[_Part]] | None:
+    def _next(self) -> _MicroBatch | None:
         with self._changed:
-            self._changed.wait_for(
-                lambda: self._stopping or self._versions.oldest_waiting() is not None
-            )
-            if self._stopping:
+            while not self._stopping and (loaded := self._runnable()) is None:
+                self._resting += 1
+                self._changed.wait()
+                self._resting -= 1
+            if self._stopping or loaded is None:
                 return None
-            loaded = self._versions.oldest_waiting()
-            assert loaded is not None, "something woke the thread"  # noqa: S101
             waiting_since = loaded.waiting.oldest_at
             self._note_idle(waiting_since)
             QUEUE_WAIT_SECONDS.observe(time.monotonic() - waiting_since)
-            return loaded, self._parts(loaded.waiting.take(self._budget))
+            parts = self._parts(loaded.waiting.take(self._budget))
+            begun = self._clock.begin()
+            self._wake()
+            return _MicroBatch(loaded, parts, begun)
 
     def _parts(self, places: Places) -> list[_Part]:
         """Tell whose rows those at `places` are; each submission's are in its own order."""
@@ -278,8 +332,9 @@ class EngineThread:
         return parts
 
     def _note_idle(self, waiting_since: float) -> None:
-        idle = time.monotonic() - max(waiting_since, self._computed_at)
-        self.statistics = self.statistics.waited(idle)
+        if not self._clock.under_way:
+            idle = time.monotonic() - max(waiting_since, self._computed_at)
+            self.statistics = self.statistics.waited(idle)
 
     @contextmanager
     def _limited(self) -> Iterator[None]:
@@ -287,11 +342,16 @@ class EngineThread:
             with self._watchdog.guarding():
                 yield
         finally:
+            self._note_progress()
+
+    def _note_progress(self) -> None:
+        with self._changed:
             self.progress += 1
 
-    def _work(self, loaded: Loaded, parts: Sequence[_Part]) -> None:
+    def _work(self, taken: _MicroBatch) -> None:
         """Compute a micro-batch, and finish the submissions whose last rows it had."""
         started = time.monotonic()
+        loaded, parts = taken.loaded, taken.parts
         rows = EncodedRows.joined([part.rows for part in parts])
         keys = [key for part in parts for key in part.keys] if loaded.shares_rows else None
         labels = len(loaded.version.labels)
@@ -299,13 +359,13 @@ class EngineThread:
             loaded.engine, rows, keys, loaded.memory, labels, self._limited
         )
         if not planned.todo:
-            self.progress += 1
-        seconds = time.monotonic() - started
+            self._note_progress()
         lengths = rows.lengths
-        share = seconds / max(int(lengths.sum()), 1)
         done = []
-        count_micro_batch(lengths[planned.todo], seconds)
+        count_micro_batch(lengths[planned.todo], time.monotonic() - started)
         with self._changed:
+            seconds = self._clock.since(taken.begun)
+            share = seconds / max(int(lengths.sum()), 1)
             self.statistics = self.statistics.computed(lengths[planned.todo], seconds)
             start = 0
             for part in parts:

@@ -1,0 +1,43 @@
+"""What a browser asks for, read from its words; wrong ones are told in one line."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from db.defaults import LARGEST_NUMBER
+from db.errors import UsageError
+
+#: Characters of a word that is searched for, or of a name or a reason.
+LONGEST_WORDS = 500
+
+
+def form_text(form: Mapping[str, Any], name: str) -> str:
+    """Return a field of a form as text; "" where it is not given."""
+    value = form.get(name, "")
+    return value.strip()[:LONGEST_WORDS] if isinstance(value, str) else ""
+
+
+def whole(asked: Mapping[str, Any], name: str, default: int, least: int = 0) -> int:
+    """Return the whole number that is asked for; raises `UsageError` for another value."""
+    given = str(asked.get(name, "")).strip()
+    if not given:
+        return default
+    if not (given.isascii() and given.isdigit() and len(given) < 20):
+        raise UsageError(f"{name} is no whole number: {given[:40]!r}")
+    number = int(given)
+    if not least <= number <= LARGEST_NUMBER:
+        raise UsageError(f"{name} must be at least {least}, and is {number}")
+    return number
+
+
+def fraction(asked: Mapping[str, Any], name: str) -> float | None:
+    """Return the number from 0 to 1 that is asked for, if one is; raises `UsageError` for another."""
+    given = str(asked.get(name, "")).strip()
+    if not given:
+        return None
+    try:
+        number = float(given)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number <= 1:
+        raise UsageError(f"{name} is no number from 0 to 1: {given[:40]!r}")
+    return number
