@@ -1,7 +1,9 @@
-"""The ground on which a page's commands run: a clone, a store with the starter, real servers."""
+"""The site, built once; and the ground on which a page's commands run."""
 
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +12,7 @@ import pytest
 from sqlalchemy import URL, make_url
 
 from tests.cluster import BIN, clean_environment
+from tests.dashboard.conftest import browser as browser
 from tests.databases import fresh_database
 from tests.deploy.compose import ROOT
 from tests.docs.blocks import PAGES
@@ -83,6 +86,24 @@ def ground(page: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterato
         yield Ground(shell, addresses)
     finally:
         shell.close()
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """Build the site; return its folder and what was said meanwhile."""
+    site = tmp_path_factory.mktemp("site")
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", site],
+        cwd=ROOT,
+        # As `make docs` does: Material would speak of another tool, not of these pages.
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return site, done.stdout + done.stderr
 
 
 @pytest.fixture
