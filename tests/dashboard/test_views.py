@@ -128,6 +128,17 @@ def test_no_view_has_a_serious_fault_for_those_who_see_hear_or_move_otherwise(
     }
 
 
+def test_the_pictures_that_the_readme_shows_are_kept(
+    page: Served, browser: Browser, pictures: Path
+) -> None:
+    with opened(browser, page, viewport={"width": 1100, "height": 860}) as window:
+        be_known(window)
+        for name in ("job", "review"):
+            show(window, VIEWS[name])
+            keep_picture(window, pictures / "readme", f"page-{name}", whole=False)
+    assert len(list((pictures / "readme").iterdir())) == 2
+
+
 def test_axe_would_find_a_fault_if_there_was_one(page: Served, browser: Browser) -> None:
     with opened(browser, page) as window:
         show(window, "/jobs")
