@@ -17,12 +17,17 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 #: The entry of each command line.
 APPS = {"producer": "producer.cli", "training": "training.cli", "python -m db": "db.__main__"}
 
+#: Those of one command alone.
+SINGLE_APPS = {"python -m dashboard": "dashboard.__main__"}
+
 
 def commands() -> dict[str, Any]:
     """Every command by its full name, such as `producer ingest`."""
     found: dict[str, Any] = {}
     for name, module in APPS.items():
         found |= below(name, typer.main.get_command(importlib.import_module(module).app))
+    for name, module in SINGLE_APPS.items():
+        found[name] = typer.main.get_command(importlib.import_module(module).app)
     return found
 
 

@@ -13,9 +13,19 @@ MAY_IMPORT = {
     "worker": {"db"},
     "producer": {"db", "worker"},
     "training": {"db", "worker"},
+    "dashboard": {"db", "worker", "training"},
 }
 #: What the producer may know of the worker: the Celery app and the embedded mode.
 PRODUCER_MAY_KNOW = {"celery", "embedded", "outbox", "preparing"}
+#: What the page may know of worker and training: nothing that loads a model or trains one.
+DASHBOARD_MAY_KNOW = {
+    "worker.encoder",
+    "worker.preparing",
+    "training.listing",
+    "training.reference",
+    "training.report",
+    "training.review",
+}
 
 
 def module_name(path: Path) -> str:
@@ -61,6 +71,14 @@ def test_the_producer_knows_only_the_light_parts_of_the_worker() -> None:
                     assert other.split(".")[1] in PRODUCER_MAY_KNOW, (name, other)
 
 
+def test_the_page_knows_only_the_light_parts_of_worker_and_training() -> None:
+    for name, path in MODULES.items():
+        if name.startswith("dashboard"):
+            for other in imported(path):
+                if other.startswith(("worker", "training")):
+                    assert ".".join(other.split(".")[:2]) in DASHBOARD_MAY_KNOW, (name, other)
+
+
 def test_no_file_imports_in_a_circle() -> None:
     graph = {
         name: {other for other in imported(path) if other in MODULES}
@@ -87,6 +105,7 @@ def test_no_file_imports_in_a_circle() -> None:
                           "sqlalchemy", "alembic", "pyarrow", "pydantic")),
         ("training.cli", ("torch", "transformers", "peft", "datasets", "pandas", "celery")),
         ("db.__main__", ("torch", "celery", "sqlalchemy", "alembic")),
+        ("dashboard.__main__", ("torch", "celery", "sqlalchemy", "starlette", "pyarrow")),
     ],
 )  # fmt: skip
 def test_help_imports_nothing_heavy(command: str, never: tuple[str, ...]) -> None:

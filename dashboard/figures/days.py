@@ -13,7 +13,7 @@ from db.schema import LabeledText
 from db.store import Store
 from training.reference import CONFIDENCE_BINS, TOKEN_EDGES
 
-#: Rows of a day that are looked at for confidence and tokens: at so many moments, evenly over the day's
+#: Rows of a day that are looked at for confidence and tokens: of so many chunks, evenly over the day's
 #: time, so many rows each; with fewer rows than that, all of them.
 MOMENTS, MOMENT_ROWS = 40, 25
 
@@ -75,39 +75,35 @@ def day_counts(
 def _sample(
     connection: Connection, version: Version, begin: datetime, end: datetime, rows: int
 ) -> list[tuple[float, str | None]]:
-    """Return (confidence, text) of rows that follow each of some moments, by the index on time."""
-    columns = (
-        LabeledText.job_id,
-        LabeledText.row_number,
-        LabeledText.confidence,
-        LabeledText.text,
-    )
-    query = (
-        select(*columns)
-        .where(
-            LabeledText.model == version.model,
-            LabeledText.model_version == version.version,
-            LabeledText.labeled_at < end,
-        )
-        .order_by(LabeledText.labeled_at)
-    )
+    """Return (confidence, text) of rows at some moments at which a chunk was closed.
+
+    The rows of a chunk have one time. The index on time has them by label, so that of each chunk some
+    are drawn, not its first.
+    """
+    mine = (LabeledText.model == version.model, LabeledText.model_version == version.version)
+    columns = (LabeledText.job_id, LabeledText.row_number, LabeledText.confidence, LabeledText.text)
+    in_day = (*mine, LabeledText.labeled_at >= begin, LabeledText.labeled_at < end)
     if not rows:
         return []
     if rows <= MOMENTS * MOMENT_ROWS:
-        found = connection.execute(query.where(LabeledText.labeled_at >= begin)).all()
+        found = connection.execute(select(*columns).where(*in_day)).all()
         return [(row.confidence, row.text) for row in found]
     # Rows come in bursts: of the time between the first and the last, not of the whole day.
-    bounds = select(func.min(LabeledText.labeled_at), func.max(LabeledText.labeled_at)).where(
-        LabeledText.model == version.model,
-        LabeledText.model_version == version.version,
-        LabeledText.labeled_at >= begin,
-        LabeledText.labeled_at < end,
+    first, last = (
+        connection.execute(
+            select(LabeledText.labeled_at).where(*in_day).order_by(order).limit(1)
+        ).scalar_one()
+        for order in (LabeledText.labeled_at, LabeledText.labeled_at.desc())
     )
-    first, last = connection.execute(bounds).one()
     sampled = {}
     for place in range(MOMENTS):
         moment = first + (last - first) * place / MOMENTS
-        some = query.where(LabeledText.labeled_at >= moment).limit(MOMENT_ROWS)
-        for row in connection.execute(some):
+        closed = (
+            select(func.min(LabeledText.labeled_at))
+            .where(*mine, LabeledText.labeled_at >= moment)
+            .scalar_subquery()
+        )
+        some = select(*columns).where(*mine, LabeledText.labeled_at == closed)
+        for row in connection.execute(some.order_by(func.random()).limit(MOMENT_ROWS)):
             sampled[row.job_id, row.row_number] = (row.confidence, row.text)
     return list(sampled.values())

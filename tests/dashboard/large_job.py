@@ -2,7 +2,7 @@
 
 from sqlalchemy import text
 
-from db.registry.versions import add_version
+from db.registry.versions import add_version, list_versions
 from db.store import Store
 from tests.db.models import new_version
 
@@ -52,11 +52,13 @@ FROM numbers WHERE i <= :rows / 250
 
 
 def fill(store: Store, rows: int) -> None:
-    """Fill the migrated, empty `store` with one job of `rows` labelled rows, a multiple of 250.
+    """Fill the migrated `store`, which has no job yet, with one of `rows` labelled rows.
 
-    The text of the last row but ten alone has "needle" in it.
+    `rows` is a multiple of 250. The text of the last row but ten alone has "needle" in it. A model is
+    made where there is none.
     """
-    add_version(store, new_version(labels=LABELS, adapter="folder-1"), who="a test")
+    if not list_versions(store, "emotion"):
+        add_version(store, new_version(labels=LABELS, adapter="folder-1"), who="a test")
     made = {"numbers": _NUMBERS[store.dialect], "json": _JSON[store.dialect]}
     time = _TIME[store.dialect]
     with store.write() as connection:

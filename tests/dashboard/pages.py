@@ -120,9 +120,7 @@ def sign_in(window: Page, to: str = "/") -> None:
     window.wait_for_url(f"**{to}")
 
 
-def keep_picture(window: Page, folder: Path, name: str) -> Path:
-    """Keep what the window shows, whole."""
+def keep_picture(window: Page, folder: Path, name: str, *, whole: bool = True) -> None:
+    """Keep what the window shows, also what is below its edge if `whole`."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{name}.png"
-    window.screenshot(path=path, full_page=True)
-    return path
+    window.screenshot(path=folder / f"{name}.png", full_page=whole)

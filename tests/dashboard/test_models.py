@@ -106,5 +106,5 @@ def test_a_version_has_its_figures_its_confusions_and_its_report(
         assert window.locator("table.matrix tbody tr").count() == 6
         window.locator("iframe").scroll_into_view_if_needed()
         report = window.frame_locator("iframe")
-        report.get_by_text("The most confident mistakes").wait_for()
+        report.get_by_text("What is taken for what").wait_for()
         assert report.locator("svg").count() >= 3

@@ -14,7 +14,7 @@ from tests.deploy.compose import BASE, GPU, PASSWORDS, ROOT, VariableMissing, lo
 
 PROJECT = load(BASE)
 SERVICES: dict[str, Any] = PROJECT["services"]
-OURS = {"migrate", "worker", "producer"}
+OURS = {"migrate", "worker", "producer", "retrain", "beat"}
 
 #: Named like what holds a secret; Grafana has none, for nobody can log in.
 GRAFANA_SWITCHES = {
@@ -111,6 +111,12 @@ def test_services_start_in_order_of_health() -> None:
             "redis": "service_healthy",
             "worker": "service_healthy",
         },
+        "retrain": {
+            "migrate": "service_completed_successfully",
+            "redis": "service_healthy",
+            "worker": "service_healthy",
+        },
+        "beat": {"redis": "service_healthy"},
         "prometheus": {},
         "grafana": {"prometheus": "service_healthy"},
     }
@@ -128,16 +134,21 @@ def test_what_serves_is_started_again_and_what_runs_once_is_not() -> None:
         "worker": "unless-stopped",
         "migrate": "no",
         "producer": "no",
+        "retrain": "unless-stopped",
+        "beat": "unless-stopped",
         "prometheus": "unless-stopped",
         "grafana": "unless-stopped",
     }
     profiles = {name: service.get("profiles") for name, service in SERVICES.items()}
     assert {name: found for name, found in profiles.items() if found} == {
         "producer": ["producer"],
+        "retrain": ["retrain"],
+        "beat": ["retrain"],
         "prometheus": ["monitoring"],
         "grafana": ["monitoring"],
     }
     assert SERVICES["worker"]["stop_grace_period"] == "40s"
+    assert SERVICES["retrain"]["stop_grace_period"] == "40s"
 
 
 def test_what_must_last_lies_in_named_volumes() -> None:
@@ -152,6 +163,12 @@ def test_what_must_last_lies_in_named_volumes() -> None:
         "migrate": [],
         "worker": ["registry:/var/lib/labelstream/registry"],
         "producer": ["registry:/var/lib/labelstream/registry", "./data:/data:ro"],
+        "retrain": [
+            "registry:/var/lib/labelstream/registry",
+            "./data:/data:ro",
+            "./examples/scheduling:/scheduling:ro",
+        ],
+        "beat": ["./examples/scheduling:/scheduling:ro"],
     }
     volumes = {"redis-data", "postgres-data", "registry", "prometheus-data"}
     assert set(PROJECT["volumes"]) == volumes
@@ -198,5 +215,5 @@ def test_compose_itself_refuses_to_start_without_passwords_and_reads_the_file_wi
     accepted = compose_config(**PASSWORDS)
     assert accepted.returncode == 0, accepted.stderr
     # The producer is behind a profile.
-    behind_profiles = {"producer", "prometheus", "grafana"}
+    behind_profiles = {"producer", "retrain", "beat", "prometheus", "grafana"}
     assert set(json.loads(accepted.stdout)["services"]) == set(SERVICES) - behind_profiles

@@ -27,6 +27,9 @@ POSTGRES = "postgresql+psycopg://labelstream:secret@localhost"
 RESTORED = "labelstream_restored"
 METRICS_PORT = "9108"
 
+#: A file of texts that a reader has.
+TEXTS = "/srv/texts/2026-01-31.csv"
+
 #: Pages on which a model has to compute; on the others a label is a function of the text alone.
 REAL_LABELS = {"tutorial.md", "how-to/own-labels.md", "how-to/own-model.md"}
 
@@ -64,7 +67,7 @@ def ground(page: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterato
         with_starter = request.getfixturevalue("starter_home")
         with_starter(tmp_path / ".labelstream")
     text = "\n".join(block.text for block in PAGES[page])
-    addresses = {}
+    addresses = {TEXTS: "examples/tweets.csv"}
     path = f"{BIN}:{os.environ['PATH']}"
     if REDIS in text:
         addresses[REDIS] = request.getfixturevalue("redis_url")

@@ -18,7 +18,7 @@ BLOCKS = [block for blocks in PAGES.values() for block in blocks]
 NOT_RUN = [block for block in BLOCKS if block.not_run is not None]
 
 #: Programs that are not ours: what they are given is theirs.
-OTHERS = {"cp", "mkdir"}
+OTHERS = {"airflow", "cd", "cp", "crontab", "mkdir", "pytest", "python3.11"}
 
 #: Commands of compose that the pages use, and whether what follows their options is a service.
 COMPOSE = {
@@ -50,10 +50,13 @@ def test_what_is_named_in_a_block_that_is_not_run_exists(block: Block) -> None:
     for command, _ in block.commands():
         words = shlex.split(command)
         while setting := re.fullmatch(r"LABELSTREAM_(\w+)=.*", words[0]):
-            assert setting[1].lower() in Settings.model_fields, command
+            known = setting[1].lower() in Settings.model_fields
+            assert known or setting[1].startswith("TEST_"), command
             words = words[1:]
         program, *rest = words
         program = program.removeprefix(".venv/bin/")
+        for file in re.findall(r"(?<![\w/])(?:examples|tests)/\S+", command):
+            assert (ROOT / file).exists(), file
         if program in OTHERS:
             continue
         CHECKS[program](rest)
@@ -82,6 +85,13 @@ def check_compose(words: list[str]) -> None:
         assert named[0] in services, named[0]
         if services[named[0]].get("entrypoint") == ["producer"]:
             check_ours("producer")(named[1:])
+
+
+def check_celery(words: list[str]) -> None:
+    assert words.pop(0) == "-A"
+    app = words.pop(0)
+    assert any((ROOT / folder / f"{app}.py").is_file() for folder in ("", "examples/scheduling"))
+    assert words[0] in {"worker", "beat"}
 
 
 def check_make(words: list[str]) -> None:
@@ -118,6 +128,7 @@ def options_of(words: list[str]) -> set[str]:
 
 
 CHECKS = {
+    "celery": check_celery,
     "docker": check_compose,
     "make": check_make,
     "pip": check_pip,
