@@ -31,7 +31,12 @@ from db.store import Store
 from worker import Classifier
 
 #: The command lines by their names, and where each has its Typer app.
-APPS = {"producer": "producer.cli", "training": "training.cli", "python -m db": "db.__main__"}
+APPS = {
+    "producer": "producer.cli",
+    "training": "training.cli",
+    "python -m db": "db.__main__",
+    "python -m dashboard": "dashboard.__main__",
+}
 
 POSTGRESQL = postgresql.dialect()  # type: ignore[no-untyped-call]
 
