@@ -11,13 +11,14 @@ ENV PATH=/opt/labelstream/bin:$PATH
 
 # The dependencies first: a layer that stays while only the code changes.
 COPY pyproject.toml constraints.txt README.md LICENSE ./
-# With the driver for a registry, and for sources, in an object store.
-RUN pip install --constraint constraints.txt '.[s3]'
+# With the page, and the driver for a registry, and for sources, in an object store.
+RUN pip install --constraint constraints.txt '.[dashboard,s3]'
 
 COPY db db
 COPY worker worker
 COPY producer producer
 COPY training training
+COPY dashboard dashboard
 RUN pip install --no-deps --force-reinstall .
 
 

@@ -5,9 +5,16 @@ import sqlite3
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import (
+    AbstractContextManager,
+    ExitStack,
+    closing,
+    contextmanager,
+    nullcontext,
+    suppress,
+)
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -165,11 +172,27 @@ def deployment(ground: Ground, database: str) -> Iterator[Cluster]:
         yield cluster
 
 
+#: What happens beside a run, in its deployment.
+Beside = Callable[[Cluster], AbstractContextManager[object]]
+
+
+def nothing_beside(_: Cluster) -> AbstractContextManager[None]:
+    """Let nothing happen beside a run."""
+    return nullcontext()
+
+
 def labelled(
-    ground: Ground, database: str, rows: int, *, engine: str, workers: int = 1, threads: int = 1
+    ground: Ground,
+    database: str,
+    rows: int,
+    *,
+    engine: str,
+    workers: int = 1,
+    threads: int = 1,
+    beside: Beside = nothing_beside,
 ) -> Run:
     """Label `rows` texts with a producer and `workers` at once, which remember nothing."""
-    with deployment(ground, database) as cluster:
+    with deployment(ground, database) as cluster, beside(cluster):
         settings = {
             "LABELSTREAM_ENGINE": engine,
             # Each text is there once.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from threading import Lock
 
-from sqlalchemy import Integer, cast, func, select
+from sqlalchemy import func, select
 
 from db.schema import Job, LabeledText
 from db.store import Store
@@ -19,7 +19,7 @@ _KEPT_JOBS = 200
 
 #: Windows of rows that are looked at for the labels over time, and rows of each: with fewer rows than
 #: that, all of them.
-_WINDOWS, _WINDOW_ROWS = 200, 250
+_WINDOWS, _WINDOW_ROWS = 100, 250
 
 #: Points of the labels over time.
 _POINTS = 50
@@ -50,23 +50,31 @@ class LabelsOverTime:
     sampled_rows: int
 
 
+@dataclass(frozen=True)
+class JobLabels:
+    """Everything that the pictures of a job's labels show."""
+
+    figures: LabelFigures
+    over_time: LabelsOverTime | None
+
+
 class LabelCounts:
     """Counts the labels of jobs, those of a job that has ended once."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._lock = Lock()
-        self._ended: OrderedDict[int, LabelFigures] = OrderedDict()
+        self._ended: OrderedDict[int, JobLabels] = OrderedDict()
 
-    def of(self, job_id: int) -> LabelFigures:
-        """Return the figures of a job now."""
+    def of(self, job_id: int) -> JobLabels:
+        """Return the labels of a job now."""
         with self._lock:
             known = self._ended.get(job_id)
         if known is not None:
             return known
         with self._store.read() as connection:
             state = connection.scalar(select(Job.state).where(Job.id == job_id))
-        found = label_figures(self._store, job_id)
+        found = JobLabels(label_figures(self._store, job_id), labels_over_time(self._store, job_id))
         if state == "done":
             with self._lock:
                 self._ended[job_id] = found
@@ -76,27 +84,24 @@ class LabelCounts:
 
 
 def label_figures(store: Store, job_id: int) -> LabelFigures:
-    """Count a job's labels by confidence, from an index alone."""
-    place = cast(func.floor(LabeledText.confidence * CONFIDENCE_BINS), Integer)
-    query = (
-        select(LabeledText.label, place, func.count())
-        .where(LabeledText.job_id == job_id)
-        .group_by(LabeledText.label, place)
-    )
-    if store.dialect == "sqlite":
-        # It has no floor everywhere, and its cast cuts off.
-        place = cast(LabeledText.confidence * CONFIDENCE_BINS, Integer)
-        query = (
-            select(LabeledText.label, place, func.count())
-            .where(LabeledText.job_id == job_id)
-            .group_by(LabeledText.label, place)
-        )
+    """Count a job's labels by confidence, from an index alone: a stretch of it is a bin."""
     mix: dict[str, int] = {}
-    confidence = [0] * CONFIDENCE_BINS
+    confidence = []
     with store.read() as connection:
-        for label, at, count in connection.execute(query):
-            mix[label] = mix.get(label, 0) + int(count)
-            confidence[min(int(at), CONFIDENCE_BINS - 1)] += int(count)
+        for place in range(CONFIDENCE_BINS):
+            query = (
+                select(LabeledText.label, func.count())
+                .where(LabeledText.job_id == job_id)
+                .group_by(LabeledText.label)
+            )
+            if place:
+                query = query.where(LabeledText.confidence >= place / CONFIDENCE_BINS)
+            if place < CONFIDENCE_BINS - 1:
+                query = query.where(LabeledText.confidence < (place + 1) / CONFIDENCE_BINS)
+            counts = {label: int(rows) for label, rows in connection.execute(query)}
+            for label, rows in counts.items():
+                mix[label] = mix.get(label, 0) + rows
+            confidence.append(sum(counts.values()))
     return LabelFigures(
         dict(sorted(mix.items(), key=lambda item: (-item[1], item[0]))), tuple(confidence)
     )
@@ -105,7 +110,7 @@ def label_figures(store: Store, job_id: int) -> LabelFigures:
 def labels_over_time(store: Store, job_id: int) -> LabelsOverTime | None:
     """Return the label mix of a job over the time of its labelling; None if no row has a label.
 
-    Of a large job 200 windows of 250 rows each are looked at, evenly over its row numbers: what that
+    Of a large job 100 windows of 250 rows each are looked at, evenly over its row numbers: what that
     takes does not grow with the job.
     """
     mine = LabeledText.job_id == job_id

@@ -10,7 +10,7 @@ from starlette.routing import Route
 from dashboard import drawing
 from dashboard.asking import LONGEST_WORDS, fraction, whole
 from dashboard.figures.job_list import PAGE_JOBS, list_jobs
-from dashboard.figures.labels import LabelCounts, labels_over_time
+from dashboard.figures.labels import LabelCounts
 from dashboard.figures.rejects import PAGE_REJECTS, rejected_rows
 from dashboard.figures.rows import (
     PAGE_ROWS,
@@ -102,9 +102,9 @@ class JobViews:
         """Show the labels of a job in pictures."""
         job_id = request.path_params["job"]
         get_job(self._site.store, job_id)
-        found = self._labels.of(job_id)
+        labels = self._labels.of(job_id)
+        found, over_time = labels.figures, labels.over_time
         colours = {label: place for place, label in enumerate(sorted(found.mix))}
-        over_time = labels_over_time(self._site.store, job_id)
         return self._site.page(
             request,
             "parts/labels.html",

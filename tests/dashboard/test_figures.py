@@ -28,7 +28,7 @@ def filled(store: Store) -> Store:
 
 
 def test_labels_and_confidence_are_counted_as_the_table_has_them(filled: Store) -> None:
-    found = LabelCounts(filled).of(1)
+    found = LabelCounts(filled).of(1).figures
     assert found.rows == ROWS
     for label, rows in found.mix.items():
         query = "SELECT count(*) FROM labeled_texts WHERE label = :label"
@@ -47,7 +47,7 @@ def test_the_labels_of_a_job_that_runs_are_counted_anew(store: Store) -> None:
         add(job, 3 * number - 2, 3)
         taken = held(store, job.job, number)
         close_chunk(store, taken, result_of(taken))
-        assert counts.of(job.job).mix == {"joy": 3 * number}
+        assert counts.of(job.job).figures.mix == {"joy": 3 * number}
 
 
 def test_a_confidence_of_one_is_in_the_last_bin(filled: Store) -> None:

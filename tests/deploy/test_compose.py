@@ -111,6 +111,7 @@ def test_services_start_in_order_of_health() -> None:
             "redis": "service_healthy",
             "worker": "service_healthy",
         },
+        "dashboard": {"migrate": "service_completed_successfully"},
         "retrain": {
             "migrate": "service_completed_successfully",
             "redis": "service_healthy",
@@ -134,6 +135,7 @@ def test_what_serves_is_started_again_and_what_runs_once_is_not() -> None:
         "worker": "unless-stopped",
         "migrate": "no",
         "producer": "no",
+        "dashboard": "unless-stopped",
         "retrain": "unless-stopped",
         "beat": "unless-stopped",
         "prometheus": "unless-stopped",
@@ -142,6 +144,7 @@ def test_what_serves_is_started_again_and_what_runs_once_is_not() -> None:
     profiles = {name: service.get("profiles") for name, service in SERVICES.items()}
     assert {name: found for name, found in profiles.items() if found} == {
         "producer": ["producer"],
+        "dashboard": ["dashboard"],
         "retrain": ["retrain"],
         "beat": ["retrain"],
         "prometheus": ["monitoring"],
@@ -149,6 +152,13 @@ def test_what_serves_is_started_again_and_what_runs_once_is_not() -> None:
     }
     assert SERVICES["worker"]["stop_grace_period"] == "40s"
     assert SERVICES["retrain"]["stop_grace_period"] == "40s"
+
+
+def test_the_page_has_no_token_of_its_own_and_will_not_start_without_one() -> None:
+    page = SERVICES["dashboard"]
+    assert page["environment"]["LABELSTREAM_DASHBOARD_TOKEN"] == ""
+    # Whoever serves more than loopback without a token is refused: tests/dashboard/test_safety.py.
+    assert page["command"] == ["python", "-m", "dashboard", "--host", "0.0.0.0"]  # noqa: S104
 
 
 def test_what_must_last_lies_in_named_volumes() -> None:
@@ -163,6 +173,7 @@ def test_what_must_last_lies_in_named_volumes() -> None:
         "migrate": [],
         "worker": ["registry:/var/lib/labelstream/registry"],
         "producer": ["registry:/var/lib/labelstream/registry", "./data:/data:ro"],
+        "dashboard": ["registry:/var/lib/labelstream/registry"],
         "retrain": [
             "registry:/var/lib/labelstream/registry",
             "./data:/data:ro",

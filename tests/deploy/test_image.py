@@ -40,14 +40,15 @@ def test_the_image_is_built_with_the_pinned_versions_and_names_no_index() -> Non
     assert "://" not in DOCKERFILE + (ROOT / "constraints.txt").read_text()
 
 
-def test_the_image_has_the_driver_for_an_object_store() -> None:
+def test_the_image_has_the_page_and_the_driver_for_an_object_store() -> None:
     # Who runs it as its user may not install anything there.
     (extras,) = re.findall(
         r"^RUN pip install --constraint \S+ '\.\[(\S+)\]'$", DOCKERFILE, re.MULTILINE
     )
-    assert extras == "s3"
+    assert extras == "dashboard,s3"
     pinned = (ROOT / "constraints.txt").read_text()
-    assert re.search(r"^s3fs==", pinned, re.MULTILINE)
+    for package in ("s3fs", "starlette", "uvicorn", "python-multipart"):
+        assert re.search(rf"^{package}==", pinned, re.MULTILINE)
 
 
 def sources() -> set[str]:
@@ -63,7 +64,7 @@ def test_the_build_sees_what_it_copies_and_nothing_else() -> None:
     assert all((ROOT / name).exists() for name in sources())
 
 
-def test_the_wheel_has_every_file_of_the_four_packages(tmp_path: Path) -> None:
+def test_the_wheel_has_every_file_of_the_packages(tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.mkdir()
     without_caches = shutil.ignore_patterns("__pycache__")
@@ -74,7 +75,7 @@ def test_the_wheel_has_every_file_of_the_four_packages(tmp_path: Path) -> None:
             shutil.copy(ROOT / name, source / name)
     expected = {
         path.relative_to(source).as_posix()
-        for package in ("db", "worker", "producer", "training")
+        for package in ("db", "worker", "producer", "training", "dashboard")
         for path in (source / package).rglob("*")
         if path.is_file()
     }
