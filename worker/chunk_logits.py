@@ -46,6 +46,12 @@ class Submission:
     rejected: dict[int, str] = field(default_factory=dict)
     busy_seconds: float = 0.0
     begun: bool = False
+    #: Micro-batches under way that have rows of it.
+    under_way: int = 0
+    #: Why it has no logits.
+    failure: BaseException | None = None
+    #: Whoever waits is told, or is about to be.
+    told: bool = False
     future: "Future[ChunkLogits]" = field(default_factory=Future)
     remaining: int = field(init=False)
     repeated: int = field(init=False)
@@ -78,17 +84,35 @@ class Submission:
         self.remembered += sum(start <= place < stop for place in planned.remembered)
         self.remaining -= len(indices)
 
+    def to_be_told(self) -> bool:
+        """Whether whoever waits can be told now, and was not; of several who ask, one is to do it.
+
+        Not while a micro-batch with rows of it is under way, though it failed in another: what that
+        does to the process is still its doing. Under the lock of whoever owns it.
+        """
+        if self.told or self.under_way or (self.remaining and self.failure is None):
+            return False
+        self.told = True
+        return True
+
     def finish(self) -> None:
-        """Give its result to whoever waits, unless they gave up."""
-        self.plan.spread(self.logits, self.rejected)
-        if self.future.set_running_or_notify_cancel():
-            self.future.set_result(
-                ChunkLogits(
-                    self.logits,
-                    self.rejected,
-                    len(self.rows.ids),
-                    self.busy_seconds,
-                    self.repeated,
-                    self.remembered,
-                )
+        """Give its result, or why there is none, to whoever waits, unless they gave up."""
+        if not self.future.set_running_or_notify_cancel():
+            return
+        try:
+            if self.failure is not None:
+                raise self.failure
+            self.plan.spread(self.logits, self.rejected)
+        except BaseException as error:  # noqa: BLE001  (whoever waits gets it)
+            self.future.set_exception(error)
+            return
+        self.future.set_result(
+            ChunkLogits(
+                self.logits,
+                self.rejected,
+                len(self.rows.ids),
+                self.busy_seconds,
+                self.repeated,
+                self.remembered,
             )
+        )

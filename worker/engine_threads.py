@@ -16,7 +16,7 @@ from db.defaults import MAX_LOADED, MICRO_BATCH_LIMIT_SECONDS, MICRO_BATCH_TOKEN
 from db.errors import RegistryError
 from db.registry.versions import Version
 from worker.chunk_logits import ChunkLogits, Submission
-from worker.computing import compute
+from worker.computing import Computed, compute
 from worker.encoder import EncodedRows
 from worker.engine_statistics import Statistics
 from worker.engines.protocol import Engine
@@ -32,8 +32,26 @@ __all__ = ["Binding", "ChunkLogits", "EngineThreads", "Statistics"]
 
 log = logging.getLogger(__name__)
 
+#: Padded tokens below which rows are not shared out among threads: they are soon computed by one.
+_LEAST_TOKENS = 256
+
 #: Seconds for which micro-batches under way are waited for at a stop.
 _STOP_SECONDS = 30.0
+
+
+def _side_by_side(call: Callable[[], Computed], times: int) -> list[Computed]:
+    """Return what several calls at once return; at the end of the process nobody waits for them."""
+    found: list[Computed] = []
+    threads = [
+        threading.Thread(target=lambda: found.append(call()), name="warm-up", daemon=True)
+        for _ in range(times - 1)
+    ]
+    for thread in threads:
+        thread.start()
+    found.append(call())
+    for thread in threads:
+        thread.join()
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +121,8 @@ class EngineThreads:
         self._submissions: dict[int, Submission] = {}
         self._next_place = 0
         self._stopping = False
-        #: How many micro-batches are computed now, and the seconds of each.
+        #: The engines of the micro-batches that are computed now, and the seconds of each.
+        self._under_way: list[Engine] = []
         self._clock = SharedClock()
         self._started = False
         self._threads: list[threading.Thread] = []
@@ -242,6 +261,8 @@ class EngineThreads:
             loaded.waiting.withdraw(*submission.places)
         self._submissions.pop(submission.first, None)
         self._versions.evict()
+        # What waited behind it may be the next by now.
+        self._wake()
 
     def _load_warm(self, version: Version) -> Engine:
         """Load an engine and let it compute once, beside the micro-batches of the others.
@@ -251,8 +272,10 @@ class EngineThreads:
         engine = self._load(version)
         if self._warm_up:
             rows = engine.encoder.encode(self._warm_up)
-            for _ in range(engine.at_once):
-                found = compute(engine, rows, len(version.labels), self._watchdog.guarding)
+            for found in _side_by_side(
+                lambda: compute(engine, rows, len(version.labels), self._watchdog.guarding),
+                engine.at_once,
+            ):
                 if found.rejected:
                     raise RegistryError(
                         f"model {version} cannot compute: {next(iter(found.rejected.values()))}"
@@ -263,8 +286,9 @@ class EngineThreads:
 
     def _begin_thread(self) -> None:
         name = f"engine-{len(self._threads)}"
-        self._threads.append(threading.Thread(target=self._run, name=name, daemon=True))
-        self._threads[-1].start()
+        thread = threading.Thread(target=self._run, name=name, daemon=True)
+        thread.start()
+        self._threads.append(thread)
 
     def _runnable(self) -> Loaded | None:
         """Return the version of the next micro-batch; None if it has to wait, or there is none.
@@ -273,9 +297,11 @@ class EngineThreads:
         would never have their turn beside one that computes more at once.
         """
         loaded = self._versions.oldest_waiting()
-        return (
-            loaded if loaded is not None and self._clock.under_way < loaded.engine.at_once else None
-        )
+        if loaded is None:
+            return None
+        # Each engine may want all processors for as many as it computes at once.
+        most = min([loaded.engine.at_once, *(each.at_once for each in self._under_way)])
+        return loaded if len(self._under_way) < most else None
 
     def _wake(self) -> None:
         """Let one more thread look for work, if there is any; it does so for the next one."""
@@ -283,21 +309,24 @@ class EngineThreads:
             return
         if self._resting:
             self._changed.notify()
-        elif len(self._threads) <= self._clock.under_way:
-            self._begin_thread()
+        elif len(self._threads) <= len(self._under_way):
+            try:
+                self._begin_thread()
+            except RuntimeError:
+                # The system gives no more: those that there are go on.
+                log.warning("no further thread can be had to compute with")
 
     def _run(self) -> None:
         while (taken := self._next()) is not None:
+            failure: BaseException | None = None
             try:
                 self._work(taken)
-            except Exception as error:
+            except BaseException as error:
                 # Not the engine's doing. Whoever waits must hear of it: a thread that died in
                 # silence would let them wait for ever.
                 log.exception("a micro-batch was lost")
-                self._fail([part.submission for part in taken.parts], error)
-            with self._changed:
-                self._clock.end()
-                self._computed_at = time.monotonic()
+                failure = error
+            self._end(taken, failure)
             # While the thread waits, it must not be what keeps an evicted model in memory.
             del taken
 
@@ -312,10 +341,40 @@ class EngineThreads:
             waiting_since = loaded.waiting.oldest_at
             self._note_idle(waiting_since)
             QUEUE_WAIT_SECONDS.observe(time.monotonic() - waiting_since)
-            parts = self._parts(loaded.waiting.take(self._budget))
-            begun = self._clock.begin()
+            parts = self._parts(loaded.waiting.take(self._budget_for(loaded)))
+            for part in parts:
+                part.submission.under_way += 1
+            self._under_way.append(loaded.engine)
+            taken = _MicroBatch(loaded, parts, self._clock.begin())
             self._wake()
-            return _MicroBatch(loaded, parts, begun)
+            return taken
+
+    def _budget_for(self, loaded: Loaded) -> int:
+        """Return the padded tokens of the next micro-batch: of few rows, each free thread gets some."""
+        free = loaded.engine.at_once - len(self._under_way)
+        share = max(-(-loaded.waiting.tokens // free), _LEAST_TOKENS)
+        return min(self._budget, share) if free > 1 else self._budget
+
+    def _end(self, taken: _MicroBatch, failure: BaseException | None) -> None:
+        """Let a micro-batch end, and tell those whose last rows it had, or who lost rows with it."""
+        with self._changed:
+            self._clock.end()
+            self._computed_at = time.monotonic()
+            self._under_way.remove(taken.loaded.engine)
+            over = []
+            for submission in (part.submission for part in taken.parts):
+                submission.under_way -= 1
+                if failure is not None and submission.failure is None:
+                    submission.failure = failure
+                    self._forget(submission)
+                if submission.to_be_told():
+                    over.append(submission)
+                    self._submissions.pop(submission.first, None)
+                    if submission.failure is None:
+                        self.statistics = self.statistics.done(submission)
+            self._versions.evict()
+        for submission in over:
+            submission.finish()
 
     def _parts(self, places: Places) -> list[_Part]:
         """Tell whose rows those at `places` are; each submission's are in its own order."""
@@ -332,7 +391,7 @@ class EngineThreads:
         return parts
 
     def _note_idle(self, waiting_since: float) -> None:
-        if not self._clock.under_way:
+        if not self._under_way:
             idle = time.monotonic() - max(waiting_since, self._computed_at)
             self.statistics = self.statistics.waited(idle)
 
@@ -349,7 +408,7 @@ class EngineThreads:
             self.progress += 1
 
     def _work(self, taken: _MicroBatch) -> None:
-        """Compute a micro-batch, and finish the submissions whose last rows it had."""
+        """Compute a micro-batch, and give its submissions what came of their rows."""
         started = time.monotonic()
         loaded, parts = taken.loaded, taken.parts
         rows = EncodedRows.joined([part.rows for part in parts])
@@ -361,7 +420,6 @@ class EngineThreads:
         if not planned.todo:
             self._note_progress()
         lengths = rows.lengths
-        done = []
         count_micro_batch(lengths[planned.todo], time.monotonic() - started)
         with self._changed:
             seconds = self._clock.since(taken.begun)
@@ -374,20 +432,3 @@ class EngineThreads:
                 submission.take(part.indices, computed, planned, start, stop)
                 submission.busy_seconds += share * int(lengths[start:stop].sum())
                 start = stop
-                if not submission.remaining:
-                    done.append(submission)
-                    self.statistics = self.statistics.done(submission)
-                    self._submissions.pop(submission.first, None)
-            self._versions.evict()
-        for submission in done:
-            submission.finish()
-
-    def _fail(self, lost: Sequence[Submission], error: Exception) -> None:
-        with self._changed:
-            # Nobody waits for those that were withdrawn meanwhile; some may be done but for the telling.
-            lost = [each for each in lost if not each.future.done()]
-            for submission in lost:
-                self._forget(submission)
-        for submission in lost:
-            if submission.future.set_running_or_notify_cancel():
-                submission.future.set_exception(error)

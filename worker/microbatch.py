@@ -28,6 +28,11 @@ class WaitingRows:
         return len(self._places)
 
     @property
+    def tokens(self) -> int:
+        """How many tokens all of them have."""
+        return int(self._lengths.sum())
+
+    @property
     def oldest_at(self) -> float:
         """When the oldest row came; infinity if none waits."""
         if not len(self):

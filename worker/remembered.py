@@ -51,19 +51,25 @@ class LogitsMemory:
             self._versions.move_to_end(memory)
         return found
 
-    def keep(self, memory: "VersionMemory", rows: Iterable[tuple[bytes, bytes]]) -> None:
+    def keep(
+        self, memory: "VersionMemory", rows: Iterable[tuple[bytes, bytes]]
+    ) -> list[bytes | None]:
         """See `VersionMemory.keep`."""
+        others: list[bytes | None] = []
         with self._lock:
             # One that has left, while its last rows were computed, keeps nothing any more.
             if memory not in self._versions:
-                return
+                return others
             self._versions.move_to_end(memory)
             for key, logits in rows:
                 # Whoever was first stays: a row has the logits of its first time.
-                if key not in memory.entries:
+                known = memory.entries.get(key)
+                others.append(known)
+                if known is None:
                     memory.entries[key] = logits
                     self._bytes += _size(key, logits)
             self._make_room()
+        return others
 
     def forget(self, memory: "VersionMemory") -> None:
         """See `VersionMemory.forget`."""
@@ -96,9 +102,13 @@ class VersionMemory:
         """Return of each row its logits, the bytes of float32 [labels]; None if not remembered."""
         return self._owner.find(self, keys)
 
-    def keep(self, rows: Iterable[tuple[bytes, bytes]]) -> None:
-        """Remember rows, each its key and the bytes of its float32 [labels], all of them finite."""
-        self._owner.keep(self, rows)
+    def keep(self, rows: Iterable[tuple[bytes, bytes]]) -> list[bytes | None]:
+        """Remember rows, each its key and the bytes of its float32 [labels], all of them finite.
+
+        Returns of each what was remembered of it already, None for the others: somebody who computed it
+        at the same time was faster. Nothing is returned where nothing is remembered.
+        """
+        return self._owner.keep(self, rows)
 
     def forget(self) -> None:
         """Forget everything, for good: the version leaves the memory."""

@@ -110,4 +110,8 @@ def _keep(
 ) -> None:
     width = logits.shape[1] * logits.itemsize
     flat = logits.tobytes()
-    memory.keep([(keys[place], flat[place * width : (place + 1) * width]) for place in places])
+    rows = [(keys[place], flat[place * width : (place + 1) * width]) for place in places]
+    for place, known in zip(places, memory.keep(rows), strict=False):
+        if known is not None:
+            # A micro-batch beside this one had the same row, and was faster: it has those logits.
+            logits[place] = np.frombuffer(known, np.float32)

@@ -12,6 +12,9 @@ _OMP = "OMP_NUM_THREADS"
 #: for its micro-batch, which takes the longer the fewer threads compute it.
 _CALLS_LIMIT = 4
 
+#: Of the threads, those that have something to do at least.
+_LEAST_SHARE = 0.85
+
 
 def asked_threads(setting: int | None) -> int | None:
     """Return how many threads a person asked for; None if nobody did.
@@ -26,8 +29,15 @@ def asked_threads(setting: int | None) -> int | None:
 
 
 def calls_at_once(threads: int) -> int:
-    """Return how many micro-batches an engine computes side by side with so many threads."""
-    return min(threads, _CALLS_LIMIT)
+    """Return how many micro-batches an engine computes side by side with so many threads.
+
+    Each has as many of them as the others: the most for which hardly any thread is left over.
+    """
+    return max(
+        calls
+        for calls in range(1, _CALLS_LIMIT + 1)
+        if calls <= threads and threads // calls * calls >= _LEAST_SHARE * threads
+    )
 
 
 def usable_cpus(cgroup: Path = Path("/sys/fs/cgroup")) -> int:

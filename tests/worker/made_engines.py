@@ -25,7 +25,7 @@ class MadeEngine:
         self.at_once = at_once
         self.encoder = BytesEncoder()
         self.calls: list[list[str]] = []
-        self._before = before
+        self.before = before
 
     def logits(self, input_ids: Ids, attention_mask: Ids) -> Logits:
         lengths = attention_mask.sum(axis=1)
@@ -34,7 +34,7 @@ class MadeEngine:
             for ids, length in zip(input_ids, lengths, strict=True)
         ]
         self.calls.append(texts)
-        self._before(texts)
+        self.before(texts)
         found = np.zeros((len(texts), len(LABELS)), np.float32)
         found[:, 0] = lengths
         found[:, 1] = np.where(lengths, input_ids[:, 0], 0)

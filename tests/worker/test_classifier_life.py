@@ -39,7 +39,7 @@ def test_many_threads_may_call_at_once() -> None:
 
 
 def engine_threads() -> set[threading.Thread]:
-    return {thread for thread in threading.enumerate() if thread.name == "engine"}
+    return {thread for thread in threading.enumerate() if thread.name.startswith("engine-")}
 
 
 def test_a_classifier_that_is_forgotten_ends_its_thread() -> None:

@@ -1,5 +1,7 @@
 """The same text twice: classified once, by one version, and right for every copy of it."""
 
+import itertools
+import threading
 from concurrent.futures import Future
 
 import numpy as np
@@ -234,3 +236,27 @@ def test_every_row_gets_its_own_logits_whatever_is_remembered(
     done = thread.statistics
     assert done.rows - done.repeated - done.remembered == len(computed)
     assert thread.memory.bytes_held <= cache_bytes
+
+
+def test_equal_rows_in_two_micro_batches_at_once_have_the_same_logits() -> None:
+    together = threading.Barrier(2)
+    times = itertools.count()
+
+    class Wavering(MadeEngine):
+        """Gives other logits each time, as 8 bits do whose neighbours differ."""
+
+        def logits(self, input_ids: Ids, attention_mask: Ids) -> Logits:
+            found = super().logits(input_ids, attention_mask)
+            found[:, 1] = next(times)
+            return found
+
+    engine = Wavering(lambda _: together.wait(10) and None, at_once=2)
+    thread = EngineThreads(serving(engine), budget=4, limit=None, cache_bytes=MIB)
+    with thread.bind(ONE) as binding:
+        futures = [thread.submit(binding, binding.encode(["same"])) for _ in range(2)]
+        with running(thread):
+            one, other = (future.result(10).logits.tolist() for future in futures)
+            assert one == other
+            late = thread.submit(binding, binding.encode(["same"])).result(10)
+            assert late.logits.tolist() == one
+    assert len(engine.calls) == 2

@@ -15,7 +15,7 @@ from tests.worker.versions import version
 from worker.engines import make_engine
 from worker.engines.openvino_engine import OpenvinoEngine
 from worker.int8.building import write_build
-from worker.threads import asked_threads, usable_cpus
+from worker.threads import asked_threads, calls_at_once, usable_cpus
 
 
 @pytest.fixture(autouse=True)
@@ -110,6 +110,15 @@ def test_torch_computes_with_so_many(
         assert other.submit(torch.get_num_threads).result() == threads
 
 
+@pytest.mark.parametrize(
+    ("threads", "calls"),
+    [(1, 1), (2, 2), (3, 3), (4, 4), (5, 1), (6, 3), (7, 3), (8, 4), (10, 3), (12, 4), (16, 4)],
+)
+def test_micro_batches_side_by_side_leave_hardly_a_thread_over(threads: int, calls: int) -> None:
+    assert calls_at_once(threads) == calls
+    assert threads // calls * calls >= 0.85 * threads
+
+
 @pytest.mark.parametrize(("setting", "omp", "threads"), ASKED)
 def test_openvino_computes_with_so_many(
     model: Path,
@@ -124,6 +133,7 @@ def test_openvino_computes_with_so_many(
     assert isinstance(engine, OpenvinoEngine)
     # It takes no more than there are.
     assert engine.threads == min(threads, usable_cpus())
+    assert 1 <= engine.at_once <= engine.threads, "it computes as many at once as it can"
 
 
 @pytest.mark.usefixtures("torch_threads")

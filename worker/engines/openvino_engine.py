@@ -32,11 +32,10 @@ class OpenvinoEngine:
         self.padding_id = self.encoder.padding_id
         core = openvino().Core()
         allowed = asked_threads(threads) or usable_cpus()
-        #: Each micro-batch on processors of its own: those that share one wait for each other a
-        #: hundred times a micro-batch, and long for one that somebody else uses, too.
-        self.at_once = calls_at_once(allowed)
         config = {
-            "NUM_STREAMS": str(self.at_once),
+            # Each micro-batch on processors of its own: those that share one wait for each other a
+            # hundred times a micro-batch, and long for one that somebody else uses, too.
+            "NUM_STREAMS": str(calls_at_once(allowed)),
             "INFERENCE_NUM_THREADS": allowed,
             # What is not in 8 bits stays fp32 where a processor has bf16 too: it is hardly faster
             # between the linear layers, and labels do not depend on it.
@@ -49,6 +48,7 @@ class OpenvinoEngine:
             raise RegistryError(f"the build in {folder} cannot be loaded: {first}") from None
         #: As the compiled model has it.
         self.threads: int = compiled.get_property("INFERENCE_NUM_THREADS")
+        self.at_once: int = compiled.get_property("NUM_STREAMS")
         self._free: queue.SimpleQueue[Any] = queue.SimpleQueue()
         for _ in range(self.at_once):
             self._free.put(compiled.create_infer_request())
