@@ -45,10 +45,23 @@ def usable_cpus(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
 
     More threads than that would stand still together when the quota is used up.
     """
-    affinity = hasattr(os, "sched_getaffinity")
-    cpus = len(os.sched_getaffinity(0)) if affinity else os.cpu_count() or 1
+    cpus = _processors()
     quota = _quota(cgroup)
     return cpus if quota is None else max(1, min(cpus, math.ceil(quota)))
+
+
+def fills_the_machine(threads: int) -> bool:
+    """Whether so many threads take every processor that this process is let onto.
+
+    Where they do not, others take the rest, and threads that were bound to processors would share the
+    first ones with those of others who did the same.
+    """
+    return threads >= _processors()
+
+
+def _processors() -> int:
+    affinity = hasattr(os, "sched_getaffinity")
+    return len(os.sched_getaffinity(0)) if affinity else os.cpu_count() or 1
 
 
 def _quota(cgroup: Path) -> float | None:

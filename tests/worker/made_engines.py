@@ -59,6 +59,16 @@ class Held:
         assert self.go_on.wait(30)
 
 
+class Meeting:
+    """Lets calls of a `MadeEngine` go on when as many are inside as the barrier wants."""
+
+    def __init__(self, together: threading.Barrier) -> None:
+        self._together = together
+
+    def __call__(self, _: list[str]) -> None:
+        self._together.wait(10)
+
+
 def serving(engine: MadeEngine) -> Callable[[Version], MadeEngine]:
     """Return a loader that gives `engine` for every version."""
     return lambda _: engine

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from db.errors import RegistryError
 from db.registry.versions import Version
 from tests.cluster import wait_until
-from tests.worker.made_engines import Held, MadeEngine, expected, serving
+from tests.worker.made_engines import Held, MadeEngine, Meeting, expected, serving
 from tests.worker.versions import version
 from worker.engine_threads import Binding, ChunkLogits, EngineThreads
 from worker.engines.protocol import EngineOutOfMemory, Ids, Logits
@@ -248,7 +248,7 @@ def test_what_waits_behind_a_row_that_is_withdrawn_does_not_wait_for_it() -> Non
 
 def test_few_rows_are_shared_out_among_the_threads() -> None:
     together = threading.Barrier(2)
-    engine = MadeEngine(lambda _: together.wait(10) and None, at_once=2)
+    engine = MadeEngine(Meeting(together), at_once=2)
     thread = EngineThreads(serving(engine), budget=4096, limit=None)
     texts = [f"{number:04}" + "x" * 60 for number in range(16)]
     with thread.bind(ONE) as binding:
@@ -260,7 +260,7 @@ def test_few_rows_are_shared_out_among_the_threads() -> None:
 
 def test_an_engine_is_warm_with_as_many_calls_as_it_computes_at_once() -> None:
     together = threading.Barrier(3)
-    engine = MadeEngine(lambda _: together.wait(10) and None, at_once=3)
+    engine = MadeEngine(Meeting(together), at_once=3)
     thread = EngineThreads(serving(engine), limit=None, warm_up=["warm"])
     with running(thread), thread.bind(ONE):
         assert engine.calls == [["warm"]] * 3

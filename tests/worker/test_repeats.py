@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.worker.made_engines import LABELS, MadeEngine, expected, serving
+from tests.worker.made_engines import LABELS, MadeEngine, Meeting, expected, serving
 from tests.worker.test_engine_threads import running, submit
 from tests.worker.versions import version
 from worker import Classifier
@@ -250,7 +250,7 @@ def test_equal_rows_in_two_micro_batches_at_once_have_the_same_logits() -> None:
             found[:, 1] = next(times)
             return found
 
-    engine = Wavering(lambda _: together.wait(10) and None, at_once=2)
+    engine = Wavering(Meeting(together), at_once=2)
     thread = EngineThreads(serving(engine), budget=4, limit=None, cache_bytes=MIB)
     with thread.bind(ONE) as binding:
         futures = [thread.submit(binding, binding.encode(["same"])) for _ in range(2)]

@@ -15,7 +15,7 @@ from tests.worker.versions import version
 from worker.engines import make_engine
 from worker.engines.openvino_engine import OpenvinoEngine
 from worker.int8.building import write_build
-from worker.threads import asked_threads, calls_at_once, usable_cpus
+from worker.threads import asked_threads, calls_at_once, fills_the_machine, usable_cpus
 
 
 @pytest.fixture(autouse=True)
@@ -117,6 +117,12 @@ def test_torch_computes_with_so_many(
 def test_micro_batches_side_by_side_leave_hardly_a_thread_over(threads: int, calls: int) -> None:
     assert calls_at_once(threads) == calls
     assert threads // calls * calls >= 0.85 * threads
+
+
+def test_only_who_takes_every_processor_is_bound_to_them() -> None:
+    processors = len(os.sched_getaffinity(0))
+    assert fills_the_machine(processors)
+    assert not fills_the_machine(processors - 1)
 
 
 @pytest.mark.parametrize(("setting", "omp", "threads"), ASKED)

@@ -10,7 +10,7 @@ from db.errors import RegistryError
 from worker.encoder import TokenizerEncoder
 from worker.engines.protocol import Ids, Logits
 from worker.openvino_runtime import openvino
-from worker.threads import asked_threads, calls_at_once, usable_cpus
+from worker.threads import asked_threads, calls_at_once, fills_the_machine, usable_cpus
 
 #: The graph, as `worker.build` writes it; its weights stand beside it, in model.bin.
 GRAPH_FILE = "model.xml"
@@ -37,6 +37,7 @@ class OpenvinoEngine:
             # hundred times a micro-batch, and long for one that somebody else uses, too.
             "NUM_STREAMS": str(calls_at_once(allowed)),
             "INFERENCE_NUM_THREADS": allowed,
+            "ENABLE_CPU_PINNING": fills_the_machine(allowed),
             # What is not in 8 bits stays fp32 where a processor has bf16 too: it is hardly faster
             # between the linear layers, and labels do not depend on it.
             "INFERENCE_PRECISION_HINT": "f32",
@@ -46,7 +47,7 @@ class OpenvinoEngine:
         except RuntimeError as error:
             first = (str(error).strip().splitlines() or ["no reason given"])[-1]
             raise RegistryError(f"the build in {folder} cannot be loaded: {first}") from None
-        #: As the compiled model has it.
+        #: As the compiled model has it, like how many it computes at once.
         self.threads: int = compiled.get_property("INFERENCE_NUM_THREADS")
         self.at_once: int = compiled.get_property("NUM_STREAMS")
         self._free: queue.SimpleQueue[Any] = queue.SimpleQueue()
