@@ -24,20 +24,14 @@ def serve(
 
     Without LABELSTREAM_DASHBOARD_TOKEN nothing can be changed, and no address but loopback is served.
     """
-    from dashboard.access import TOKEN_CHARACTERS, Access
     from db.registry.artifacts import artifact_store
     from db.settings import get_settings
     from db.store import open_store
     from worker.preparing import make_ready
 
     settings = get_settings()
-    token = settings.dashboard_token
+    token = settings.dashboard_token and settings.dashboard_token.strip()
     on_loopback = host in _LOOPBACK
-    if token is not None and len(token) < TOKEN_CHARACTERS:
-        raise UsageError(
-            f"LABELSTREAM_DASHBOARD_TOKEN has {len(token)} characters: take at least {TOKEN_CHARACTERS}, "
-            "such as those of: openssl rand -hex 16"
-        )
     if token is None and not on_loopback:
         raise UsageError(
             f"{host} is reached by others: set LABELSTREAM_DASHBOARD_TOKEN, or leave --host out"
@@ -45,12 +39,18 @@ def serve(
     try:
         import uvicorn
 
+        from dashboard.access import LONGEST_TOKEN, TOKEN_CHARACTERS, Access
         from dashboard.app import LOOPBACK_HOSTS, make_app
         from dashboard.site import Site
     except ImportError as error:
         raise UsageError(
             f"the page needs {error.name}: pip install 'labelstream[dashboard]'"
         ) from None
+    if token is not None and not TOKEN_CHARACTERS <= len(token) <= LONGEST_TOKEN:
+        raise UsageError(
+            f"LABELSTREAM_DASHBOARD_TOKEN has {len(token)} characters: take {TOKEN_CHARACTERS} to "
+            f"{LONGEST_TOKEN}, such as those of: openssl rand -hex 16"
+        )
     store = open_store(settings)
     make_ready(store, settings)
     site = Site(store, settings, artifact_store(settings), Access(token, open_to_look=on_loopback))

@@ -1,15 +1,16 @@
 """Who may look, who may change, and that it is they who ask.
 
-Without a token nothing can be changed. With one, whoever has entered it may; the browser then holds a
-signed cookie, never the token. On another address than loopback also looking takes it.
+Without a token nothing can be changed. With one, whoever has entered it may; the browser then holds the
+random name of its session, never the token. On another address than loopback also looking takes it.
 """
 
-import hashlib
 import hmac
 import secrets
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from threading import Lock
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
@@ -17,13 +18,19 @@ from starlette.requests import Request
 #: Seconds for which a browser stays signed in.
 SIGNED_IN_SECONDS = 12 * 3600
 
-#: Characters that a token has at least: 16 of them, drawn from hexadecimal digits, are 64 bits.
-TOKEN_CHARACTERS = 16
+#: Characters that a token has at least: 16 of them, drawn from hexadecimal digits, are 64 bits; and at most.
+TOKEN_CHARACTERS, LONGEST_TOKEN = 16, 200
+
+#: Browsers that may be signed in at once; the one that came first leaves.
+_MOST_SESSIONS = 1000
 
 #: Methods that change nothing.
 _SAFE = frozenset({"GET", "HEAD"})
 
-#: What a page may do: nothing from elsewhere, no script or style but the files that come with it.
+_SIGN_IN, _STATIC = "/sign-in", "/static/"
+
+#: What a page may do: nothing from elsewhere, no script or style but the files that come with it. Where it
+#: was is told to pages of ours alone; told to none, browsers would not say either where a form comes from.
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -32,10 +39,9 @@ SECURITY_HEADERS = {
     ),
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "SAMEORIGIN",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
-    "Cache-Control": "no-store",
 }
 
 
@@ -48,21 +54,26 @@ class Refusal:
 
 
 class Access:
-    """Decides by the token, which is None where nothing may be changed.
+    """Decides by the token, which is None where nothing may be changed; safe for several threads.
 
-    `open_to_look`: whether looking takes no token. `clock` gives seconds since 1970.
+    `open_to_look`: whether looking takes no token. `clock` gives seconds.
     """
 
-    COOKIE = "labelstream"
-
     def __init__(
-        self, token: str | None, *, open_to_look: bool, clock: Callable[[], float] = time.time
+        self,
+        token: str | None,
+        *,
+        open_to_look: bool,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._token = token
         self._open_to_look = open_to_look
         self._clock = clock
-        # A cookie is worth something to this process alone: another one, or a new token, signs anew.
-        self._key = secrets.token_bytes(32)
+        self._lock = Lock()
+        #: Until when each browser is signed in, by the name of its session.
+        self._sessions: OrderedDict[str, float] = OrderedDict()
+        #: Of this page alone: another one on this machine has its own.
+        self.cookie = f"labelstream-{secrets.token_hex(4)}"
 
     @property
     def changes_are_on(self) -> bool:
@@ -75,20 +86,26 @@ class Access:
             return False
         return hmac.compare_digest(token.encode(), self._token.encode())
 
-    def new_cookie(self) -> str:
-        """Return the value of a cookie that says: this browser has entered the token."""
-        body = f"{secrets.token_hex(16)}.{int(self._clock()) + SIGNED_IN_SECONDS}"
-        return f"{body}.{self._signature(body)}"
+    def begin_session(self) -> str:
+        """Return the name of a new session, for the cookie of a browser that has entered the token."""
+        name = secrets.token_urlsafe(32)
+        with self._lock:
+            self._sessions[name] = self._clock() + SIGNED_IN_SECONDS
+            while len(self._sessions) > _MOST_SESSIONS:
+                self._sessions.popitem(last=False)
+        return name
+
+    def end_session(self, request: Request) -> None:
+        """Let the browser's session end, whoever has its name."""
+        with self._lock:
+            self._sessions.pop(request.cookies.get(self.cookie, ""), None)
 
     def session(self, request: Request) -> str | None:
         """Return the name of the browser's session; None if it has not entered the token."""
-        if self._token is None:
-            return None
-        body, _, signature = request.cookies.get(self.COOKIE, "").rpartition(".")
-        name, _, until = body.partition(".")
-        if not hmac.compare_digest(signature.encode(), self._signature(body).encode()):
-            return None
-        return name if int(until) > self._clock() else None
+        name = request.cookies.get(self.cookie, "")
+        with self._lock:
+            until = self._sessions.get(name)
+        return name if until is not None and until > self._clock() else None
 
     def may_change(self, request: Request) -> bool:
         """Whether whoever asks has entered the token."""
@@ -100,21 +117,19 @@ class Access:
         A request that changes something must come from a page of ours: browsers say where it comes
         from, in `Sec-Fetch-Site` or `Origin`, and a page of somebody else cannot change that.
         """
-        if request.url.path == "/sign-in" or request.url.path.startswith("/static/"):
-            return None if request.method in _SAFE else self._foreign(request)
-        if request.method not in _SAFE:
-            if not self.changes_are_on:
-                return Refusal(
-                    403, "changes are off: start the page with LABELSTREAM_DASHBOARD_TOKEN set"
-                )
-            if (foreign := self._foreign(request)) is not None:
-                return foreign
-            if not self.may_change(request):
-                return Refusal(401, "changes need the token: sign in first")
-            return None
-        if not self._open_to_look and not self.may_change(request):
-            return Refusal(401, "this page needs the token: sign in first")
-        return None
+        # As the server has it: a URL is made with what the request calls the host.
+        path = request.scope["path"]
+        if request.method in _SAFE:
+            if self._open_to_look or path == _SIGN_IN or path.startswith(_STATIC):
+                return None
+            return None if self.may_change(request) else _UNKNOWN_READER
+        if path == _SIGN_IN:
+            return self._foreign(request)
+        if not self.changes_are_on:
+            return Refusal(
+                403, "changes are off: start the page with LABELSTREAM_DASHBOARD_TOKEN set"
+            )
+        return self._foreign(request) or (None if self.may_change(request) else _UNKNOWN_WRITER)
 
     def _foreign(self, request: Request) -> Refusal | None:
         site = request.headers.get("sec-fetch-site")
@@ -128,5 +143,6 @@ class Access:
             None if ours else Refusal(403, "this request did not come from a page of Labelstream")
         )
 
-    def _signature(self, body: str) -> str:
-        return hmac.new(self._key, body.encode(), hashlib.sha256).hexdigest()
+
+_UNKNOWN_READER = Refusal(401, "this page needs the token: sign in first")
+_UNKNOWN_WRITER = Refusal(401, "changes need the token: sign in first")

@@ -5,15 +5,29 @@ from typing import Any
 
 from db.defaults import LARGEST_NUMBER
 from db.errors import UsageError
+from db.text import is_storable
 
 #: Characters of a word that is searched for, or of a name or a reason.
 LONGEST_WORDS = 500
 
 
+def words(given: Mapping[str, Any], name: str) -> str:
+    """Return what is asked for without blanks around it; "" where nothing is.
+
+    Raises `UsageError` for words that no database can keep, or that are too long.
+    """
+    value = str(given.get(name, "")).strip()
+    if not is_storable(value) or len(value) > LONGEST_WORDS:
+        raise UsageError(
+            f"{name} has more than {LONGEST_WORDS} characters, or what cannot be stored"
+        )
+    return value
+
+
+# Until the views of models take `words`.
 def form_text(form: Mapping[str, Any], name: str) -> str:
     """Return a field of a form as text; "" where it is not given."""
-    value = form.get(name, "")
-    return value.strip()[:LONGEST_WORDS] if isinstance(value, str) else ""
+    return words(form, name)
 
 
 def whole(asked: Mapping[str, Any], name: str, default: int, least: int = 0) -> int:

@@ -6,13 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Lock
 
+from db.corrections import Opinion
 from training.review.names import Strategy
 from training.review.picking import PickedRow
 
 #: Sessions that are kept; the one used least recently leaves.
 _MOST_SESSIONS = 500
 
-#: Rows of a review that can still be answered, by going back in the browser.
+#: Rows of a review that can still be answered, such as in another window.
 _SHOWN_ROWS = 50
 
 #: Seconds for which a row that is on somebody's page is given to nobody else.
@@ -25,6 +26,10 @@ class Answer:
 
     row: PickedRow
     label: str | None
+    #: What the same person said of the row before, in another review of it.
+    before: Opinion | None = None
+    #: Whether the answer was news, and stands in the table.
+    added: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,8 @@ class Reviewing:
     #: The one on the page now, and since when.
     now: PickedRow | None = None
     since: float = 0.0
+    #: Held while an answer is taken: two windows may show the same review.
+    lock: Lock = field(default_factory=Lock)
 
     @property
     def answered(self) -> int:
@@ -71,19 +78,16 @@ class Reviewing:
         """Whether this review has an answer for the row, or skipped it."""
         return any(answer.row.row == row.row for answer in self.answers)
 
-    def take(self, row: PickedRow, label: str | None) -> None:
-        """Note an answer, or with None a skip."""
-        self.again = [other for other in self.again if other.row != row.row]
-        self.answers = [answer for answer in self.answers if answer.row.row != row.row]
-        self.answers.append(Answer(row, label))
+    def take(self, answer: Answer) -> None:
+        """Note an answer, or a skip."""
+        row = answer.row.row
+        self.again = [other for other in self.again if other.row != row]
+        self.answers = [other for other in self.answers if other.row.row != row]
+        self.answers.append(answer)
 
-    def undo(self) -> Answer | None:
-        """Take the last answer back; its row is the next."""
-        if not self.answers:
-            return None
-        last = self.answers.pop()
-        self.again.append(last.row)
-        return last
+    def undone(self) -> None:
+        """Note that the last answer was taken back: its row is the next."""
+        self.again.append(self.answers.pop().row)
 
 
 class Reviews:
@@ -92,6 +96,8 @@ class Reviews:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = Lock()
+        #: Held while a row is chosen for somebody, so that nobody else gets the same.
+        self.choosing = Lock()
         self._reviews: OrderedDict[tuple[str, Way], Reviewing] = OrderedDict()
         #: Who looks, by the browser's session.
         self._names: OrderedDict[str, str] = OrderedDict()
@@ -120,6 +126,12 @@ class Reviews:
                 self._reviews.popitem(last=False)
             return found
 
+    def forget(self, job: int) -> None:
+        """Forget the reviews of a job."""
+        with self._lock:
+            for key in [key for key in self._reviews if key[1].job == job]:
+                del self._reviews[key]
+
     def show(self, review: Reviewing, row: PickedRow | None) -> None:
         """Note which row is on somebody's page now."""
         review.now, review.since = row, self._clock()
@@ -133,11 +145,9 @@ class Reviews:
         """Return the rows of the same job that are on the pages of others."""
         since = self._clock() - _IN_HAND_SECONDS
         with self._lock:
-            return frozenset(
-                other.now.row
+            others = [
+                (other.now, other.since)
                 for other in self._reviews.values()
-                if other is not review
-                and other.now is not None
-                and other.way.job == review.way.job
-                and other.since > since
-            )
+                if other is not review and other.way.job == review.way.job
+            ]
+        return frozenset(now.row for now, shown in others if now is not None and shown > since)

@@ -153,7 +153,7 @@ class Runtime:
     def _is_alive(self) -> None:
         # Until the model is loaded nothing computes: whoever waits for that asks whether it is ready.
         if self._shown and not self.engine.is_alive:
-            raise ServiceUnavailable("the thread that computes has ended")
+            raise ServiceUnavailable("a thread that computes has ended")
 
     def _has_model(self) -> None:
         if self._departing:

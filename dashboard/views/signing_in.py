@@ -2,15 +2,17 @@
 
 from urllib.parse import quote
 
+import anyio
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from dashboard.access import SIGNED_IN_SECONDS
-from dashboard.asking import form_text
+from dashboard.asking import words
+from dashboard.forms import read_form
 from dashboard.site import Site
 
-#: Seconds that a wrong token takes: trying many takes for ever.
+#: Seconds that a wrong token takes, one after the other: trying many takes for ever.
 _WRONG_SECONDS = 0.5
 
 
@@ -19,6 +21,7 @@ class SignInViews:
 
     def __init__(self, site: Site) -> None:
         self._site = site
+        self._guessing = anyio.Semaphore(1)
 
     def routes(self) -> list[Route]:
         """Return the addresses."""
@@ -30,18 +33,21 @@ class SignInViews:
 
     def form(self, request: Request) -> Response:
         """Ask for the token."""
-        return self._form(request, _own_path(request.query_params.get("to", "/")))
+        return self._form(request, _own_path(words(request.query_params, "to")))
 
     async def enter(self, request: Request) -> Response:
         """Take the token, and give the browser its cookie."""
-        form = await request.form()
-        to = _own_path(form_text(form, "to"))
-        if not self._site.access.is_right(form_text(form, "token")):
-            return await _later(self._form(request, to, "That is not the token.", 401))
-        response = RedirectResponse(quote(to), 303)
+        form = await read_form(request)
+        to = _own_path(words(form, "to"))
+        access = self._site.access
+        if not access.is_right(words(form, "token")):
+            async with self._guessing:
+                await anyio.sleep(_WRONG_SECONDS)
+            return self._form(request, to, "That is not the token.", 401)
+        response = RedirectResponse(quote(to, safe="/?&=%+#"), 303)
         response.set_cookie(
-            self._site.access.COOKIE,
-            self._site.access.new_cookie(),
+            access.cookie,
+            access.begin_session(),
             max_age=SIGNED_IN_SECONDS,
             httponly=True,
             samesite="strict",
@@ -50,22 +56,16 @@ class SignInViews:
         return response
 
     def leave(self, request: Request) -> Response:
-        """Forget the browser."""
+        """End the browser's session."""
+        self._site.access.end_session(request)
         response = RedirectResponse("/", 303)
-        response.delete_cookie(self._site.access.COOKIE)
+        response.delete_cookie(self._site.access.cookie)
         return response
 
     def _form(
         self, request: Request, to: str, wrong: str | None = None, status: int = 200
     ) -> Response:
         return self._site.page(request, "sign_in.html", "Sign in", status, to=to, wrong=wrong)
-
-
-async def _later(response: Response) -> Response:
-    import anyio
-
-    await anyio.sleep(_WRONG_SECONDS)
-    return response
 
 
 def _own_path(path: str) -> str:

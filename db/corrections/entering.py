@@ -1,31 +1,16 @@
 """Appending people's labels for rows to the log; nothing of it is ever changed."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, insert
 from sqlalchemy.exc import IntegrityError
 
-from db.binding import portions
-from db.corrections.counting import stands
 from db.corrections.entries import Entered, NewCorrection
-from db.corrections.finding import RowKey, resolved, unknown_labels
+from db.corrections.finding import resolved, unknown_labels
+from db.corrections.opinions import opinions
 from db.errors import UsageError
 from db.schema import Correction
 from db.store import Store
-
-
-@dataclass(frozen=True, slots=True)
-class _Opinion:
-    """What an annotator says of a row, and by what strategies it was chosen when they said so."""
-
-    label: str
-    strategies: frozenset[str | None]
-
-    def says(self, one: NewCorrection) -> bool:
-        """Whether `one` adds nothing to it."""
-        known = one.strategy is None or one.strategy in self.strategies
-        return self.label == one.label and known
 
 
 def add_corrections(
@@ -51,7 +36,7 @@ def add_corrections(
             superseded = len(found) - len(newest)
             wanted = newest
             if skip_unchanged:
-                known = _opinions(connection, {key[:2] for key in newest})
+                known = opinions(connection, {key[:2] for key in newest})
                 wanted = {
                     key: one
                     for key, one in newest.items()
@@ -90,30 +75,3 @@ def _append(connection: Connection, wanted: Mapping[tuple[int, int, str], NewCor
             for (job, row, annotator), one in sorted(wanted.items(), key=lambda item: item[1].place)
         ],
     )
-
-
-def _opinions(
-    connection: Connection, rows: Iterable[RowKey]
-) -> Mapping[tuple[int, int, str], _Opinion]:
-    """Return what each annotator says of the rows, by (job, row, annotator)."""
-    numbers: dict[int, list[int]] = {}
-    for job, number in rows:
-        numbers.setdefault(job, []).append(number)
-    found: dict[tuple[int, int, str], _Opinion] = {}
-    for job, all_of_job in numbers.items():
-        for some in portions(sorted(all_of_job)):
-            query = (
-                select(
-                    Correction.row_number,
-                    Correction.annotator,
-                    Correction.label,
-                    Correction.strategy,
-                )
-                .where(Correction.job_id == job, Correction.row_number.in_(some), stands())
-                .order_by(Correction.at, Correction.id)
-            )
-            for row in connection.execute(query):
-                key = (job, row.row_number, row.annotator)
-                before = found[key].strategies if key in found else frozenset()
-                found[key] = _Opinion(row.label, before | {row.strategy})
-    return found

@@ -4,7 +4,7 @@
     celery -A nightly_retrain worker --hostname retrain@%h      on the machine that is to train
     celery -A nightly_retrain beat                              exactly once, anywhere
 
-The workers that label do not train: their one engine thread would wait for a fit of hours, a fit
+The workers that label do not train: a fit would take their processors for hours, it
 needs several times the memory of a model that serves, and one that runs out of it must take nobody
 along. So `training retrain` runs in a process of its own, below a worker that does nothing else.
 Running workers change over to what it promotes, within 2 s.

@@ -1,7 +1,5 @@
 """People answer by keys alone: every answer is a correction, and one that was wrong is taken back."""
 
-from pathlib import Path
-
 import pytest
 from playwright.sync_api import Browser, Page
 
@@ -163,10 +161,59 @@ def test_a_random_audit_tells_the_accuracy_with_its_interval(
 
 
 def test_keys_do_nothing_while_somebody_writes(
-    cluster: Cluster, page: Served, browser: Browser, job: int, tmp_path: Path
+    cluster: Cluster, page: Served, browser: Browser, job: int
 ) -> None:
     with opened(browser, page) as window:
-        sign_in(window, f"/jobs/{job}")
-        window.get_by_label("text has").type("s1u")
-        assert window.get_by_label("text has").input_value() == "s1u"
+        begin(window, job, "Ada")
+        row = shown_row(window)
+        # No page has both; one that will have is safe.
+        window.evaluate("document.querySelector('main').append(document.createElement('input'))")
+        window.locator("main > input").press_sequentially("s1u")
+        window.wait_for_timeout(300)
+        assert window.locator("main > input").input_value() == "s1u"
+        assert shown_row(window) == row
     assert cluster.value("SELECT count(*) FROM corrections") == 0
+
+
+def test_an_undo_brings_back_what_one_said_of_the_row_before(
+    cluster: Cluster, page: Served, browser: Browser, job: int
+) -> None:
+    # Nothing but one row is there to be drawn.
+    change(cluster.store, "UPDATE labeled_texts SET text = NULL WHERE row_number <> 7")
+    counting = "SELECT label, annotator FROM current_labels WHERE row_number = 7 AND corrected"
+    with opened(browser, page) as window:
+        begin(window, job, "Ada")
+        labels = _labels(window)
+        press(window, "1")
+        window.goto(f"/review/{job}/row?strategy=random")
+        assert shown_row(window) == 7
+        press(window, "2")
+        assert tuple(cluster.rows(counting)[0]) == (labels[1], "Ada")
+        press(window, "u")
+        assert tuple(cluster.rows(counting)[0]) == (labels[0], "Ada")
+        # What was said already is no news, and its undo takes nothing away.
+        press(window, "1")
+        press(window, "u")
+        assert tuple(cluster.rows(counting)[0]) == (labels[0], "Ada")
+
+
+def test_what_was_purged_is_shown_to_nobody(
+    cluster: Cluster, page: Served, browser: Browser, job: int
+) -> None:
+    with opened(browser, page) as window:
+        begin(window, job, "Ada")
+        text = window.inner_text("#text")
+        assert cluster.producer("purge", str(job), "--yes").returncode == 0
+        window.reload()
+        assert text not in window.inner_text("body")
+        assert "was purged" in window.inner_text("main")
+
+
+def test_after_each_answer_the_row_has_the_focus_and_the_title_names_it(
+    page: Served, browser: Browser, job: int
+) -> None:
+    with opened(browser, page) as window:
+        begin(window, job, "Ada")
+        press(window, "1")
+        assert f"row {shown_row(window)}" in window.title()
+        assert window.locator("[data-focus]").count() == 1

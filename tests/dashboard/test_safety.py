@@ -1,16 +1,25 @@
 """Text is shown and never run, and nothing is changed by who may not."""
 
+import contextlib
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
+import anyio
 import pytest
 from playwright.sync_api import Browser
 from starlette.requests import Request
 
 from dashboard.access import SIGNED_IN_SECONDS, Access
+from dashboard.app import make_app
+from dashboard.site import Site
+from db.registry.artifacts import artifact_store
+from db.settings import Settings
+from db.store import Store
 from tests.cluster import Cluster, clean_environment
 from tests.dashboard.pages import TOKEN, Served, opened, served, sign_in
 from tests.db.ledger_parts import begin
@@ -72,7 +81,13 @@ def test_hostile_text_is_shown_as_text(
 
 
 def ask_to_change(page: Served, **headers: str) -> list[int]:
-    return [page.ask("POST", path, urlencode(fields), **headers)[0] for path, fields in CHANGES]
+    """Return the status of each change that is tried; 401 where one is sent to sign in."""
+    statuses = []
+    for path, fields in CHANGES:
+        status, told, _ = page.ask("POST", path, urlencode(fields), **headers)
+        sent_away = status == 303 and told["location"].startswith("/sign-in?to=")
+        statuses.append(401 if sent_away else status)
+    return statuses
 
 
 def test_without_a_token_at_the_start_nothing_can_be_changed(cluster: Cluster) -> None:
@@ -91,8 +106,8 @@ def test_who_has_not_entered_the_token_changes_nothing(cluster: Cluster, page: S
     before = tuple(cluster.rows(COUNTS)[0])
     same = {"Origin": page.address, "Sec_Fetch_Site": "same-origin"}
     assert ask_to_change(page, **same) == [401] * len(CHANGES)
-    forged = "0" * 32 + ".9999999999." + "0" * 64
-    for cookie in ("labelstream=1", "labelstream=..", f"labelstream={forged}", "labelstream=é"):
+    name = "labelstream"
+    for cookie in (f"{name}=1", f"{name}=", f"{name}-0000={'0' * 43}", f"{name}=é", "=; ;;"):
         assert ask_to_change(page, Cookie=cookie, **same) == [401] * len(CHANGES)
     status, _, _ = page.ask("POST", "/sign-in", urlencode({"token": TOKEN + "x"}), **same)
     assert status == 401
@@ -155,6 +170,54 @@ def test_a_wrong_question_is_one_line_and_no_traceback(cluster: Cluster, page: S
         assert words in said, said
 
 
+def test_a_form_that_is_none_of_ours_is_refused_before_it_is_kept(page: Served) -> None:
+    for body, words in (
+        ("token=" + "x" * 200_000, "this form is too large"),
+        ("&".join(f"a{n}=1" for n in range(100)), "no form of ours"),
+        ("token=a%00b", "cannot be stored"),
+        ("token=%ED%A0%80", "not the token"),
+    ):
+        status, _, said = page.ask("POST", "/sign-in", body, Origin=page.address)
+        assert status in (400, 401)
+        assert words in said
+
+
+def test_an_error_of_ours_has_the_headers_and_a_line_in_the_log_and_tells_nothing(
+    tmp_path: Path, sqlite_store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = Settings(_env_file=None, home_dir=tmp_path)
+    access = Access(None, open_to_look=True)
+    site = Site(sqlite_store, settings, artifact_store(settings), access)
+
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("a secret")
+
+    app = make_app(site)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("dashboard.views.now.NowViews._shown", broken)
+        sent: list[Any] = []
+        scope = {
+            "type": "http", "method": "GET", "path": "/", "raw_path": b"/", "query_string": b"",
+            "headers": [(b"host", b"localhost")], "scheme": "http", "server": ("localhost", 80),
+            "root_path": "", "http_version": "1.1",
+        }  # fmt: skip
+
+        async def receive() -> Any:
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        # In a thread of its own: a browser's loop may run in this one.
+        with contextlib.suppress(ZeroDivisionError), ThreadPoolExecutor(1) as other:
+            other.submit(anyio.run, app, scope, receive, send).result(30)
+    assert sent[0]["status"] == 500
+    names = {name.decode() for name, _ in sent[0]["headers"]}
+    assert {"content-security-policy", "x-content-type-options", "cache-control"} <= names
+    assert b"secret" not in b"".join(message.get("body", b"") for message in sent)
+    assert "ZeroDivisionError" in caplog.text
+
+
 def start(*options: str, **settings: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         [sys.executable, "-m", "dashboard", *options],
@@ -191,8 +254,8 @@ def test_a_port_that_is_taken_is_one_line_and_status_2(page: Served, tmp_path: P
     assert f"port {page.port} cannot be listened on" in done.stderr
 
 
-def request_for(method: str, path: str, cookie: str = "") -> Request:
-    headers = [(b"cookie", f"{Access.COOKIE}={cookie}".encode())]
+def request_for(method: str, path: str, *cookie: str) -> Request:
+    headers = [(b"cookie", "=".join(cookie).encode())]
     scope = {"type": "http", "method": method, "path": path, "headers": headers}
     return Request({**scope, "query_string": b"", "server": ("localhost", 80), "scheme": "http"})
 
@@ -204,14 +267,28 @@ def test_on_another_address_looking_takes_the_token_too() -> None:
     assert Access(TOKEN, open_to_look=False).refusal(request_for("GET", "/sign-in")) is None
 
 
-def test_a_cookie_ends() -> None:
+@pytest.mark.parametrize("host", ["x/static/", "x/sign-in?", "localhost:1/static/", "x#/sign-in"])
+def test_what_a_request_calls_the_host_opens_nothing(host: str) -> None:
+    request = request_for("POST", "/models/emotion/move")
+    request.scope["headers"] = [(b"host", host.encode()), (b"sec-fetch-site", b"same-origin")]
+    refusal = Access(TOKEN, open_to_look=False).refusal(request)
+    assert refusal is not None
+    assert refusal.status == 401
+
+
+def test_a_session_ends_by_itself_and_by_signing_out() -> None:
     now = 1_000_000.0
     access = Access(TOKEN, open_to_look=True, clock=lambda: now)
-    request = request_for("GET", "/", access.new_cookie())
-    assert access.may_change(request)
+    first, second = (
+        request_for("GET", "/", access.cookie, access.begin_session()) for _ in range(2)
+    )
+    assert access.may_change(first)
+    assert not Access(TOKEN, open_to_look=True).may_change(first), "another process's"
+    access.end_session(first)
+    assert not access.may_change(first), "whoever has kept the cookie"
+    assert access.may_change(second)
     now += SIGNED_IN_SECONDS + 1
-    assert not access.may_change(request)
-    assert not Access(TOKEN, open_to_look=True).may_change(request), "another process's"
+    assert not access.may_change(second)
 
 
 def test_no_page_has_a_style_or_a_script_in_it() -> None:

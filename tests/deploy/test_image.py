@@ -47,7 +47,7 @@ def test_the_image_has_the_page_and_the_driver_for_an_object_store() -> None:
     )
     assert extras == "dashboard,s3"
     pinned = (ROOT / "constraints.txt").read_text()
-    for package in ("s3fs", "starlette", "uvicorn", "python-multipart"):
+    for package in ("s3fs", "starlette", "uvicorn"):
         assert re.search(rf"^{package}==", pinned, re.MULTILINE)
 
 

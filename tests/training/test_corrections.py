@@ -170,7 +170,7 @@ def test_a_row_that_is_purged_meanwhile_takes_the_whole_file_with_it(
 ) -> None:
     """They go after they were looked up and before anything is written; SQLite lets nobody between."""
     labels = two_jobs(postgres_store)
-    look_up = db.corrections.entering._opinions
+    look_up = db.corrections.opinions.opinions
 
     def purge_then_look_up(*arguments: Any) -> Any:
         other = Store(labels.url)
@@ -179,7 +179,7 @@ def test_a_row_that_is_purged_meanwhile_takes_the_whole_file_with_it(
         other.close()
         return look_up(*arguments)
 
-    monkeypatch.setattr(db.corrections.entering, "_opinions", purge_then_look_up)
+    monkeypatch.setattr(db.corrections.entering, "opinions", purge_then_look_up)
     with pytest.raises(UsageError, match="purged while its rows were corrected"):
         enter(labels, by_row("anger", 1), by_row("anger", 1, job=2))
     assert entered(labels) == []
