@@ -51,6 +51,13 @@ const LONGEST_ANSWER_MS = 30_000;
 // What comes once, such as a picture, is asked for again as long as it does not come.
 const AGAIN_MS = 5_000;
 
+// A browser that goes to another page breaks off what is asked: that is no failure.
+const LEAVING_MS = 2_000;
+let leavingAt = 0;
+window.addEventListener("beforeunload", () => {
+  leavingAt = Date.now();
+});
+
 let paused = remembered("sessionStorage", "paused") === "1";
 
 function rest(milliseconds) {
@@ -98,22 +105,27 @@ class Part {
   }
 
   async renew() {
+    const words = await this.ask();
+    if (words !== null) {
+      if (!paused || !this.isFilled) {
+        this.show(words);
+      }
+    } else if (Date.now() - leavingAt > LEAVING_MS) {
+      // A page that is away for a moment comes back by itself; until then it says so.
+      this.tellStale();
+    }
+  }
+
+  async ask() {
     try {
       const answer = await fetch(this.element.dataset.part, {
         headers: { "X-Part": "1" },
         redirect: "manual",
         signal: AbortSignal.timeout(LONGEST_ANSWER_MS),
       });
-      if (!answer.ok) {
-        throw new Error(`status ${answer.status}`);
-      }
-      const words = await answer.text();
-      if (!paused || !this.isFilled) {
-        this.show(words);
-      }
+      return answer.ok ? await answer.text() : null;
     } catch {
-      // A page that is away for a moment comes back by itself; until then it says so.
-      this.tellStale();
+      return null;
     }
   }
 
