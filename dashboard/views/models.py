@@ -3,6 +3,7 @@
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
@@ -12,15 +13,15 @@ from dashboard.comparing import Asked, Comparisons
 from dashboard.figures.job_list import list_jobs
 from dashboard.site import Site
 from db.errors import RegistryError, UsageError
-from db.registry.aliases import list_aliases, promote, promotions, rollback
+from db.registry.aliases import list_aliases, promote, rollback, rollback_target
 from db.registry.events import list_events
-from db.registry.names import DEFAULT_ALIAS, ModelRef
+from db.registry.names import DEFAULT_ALIAS, ModelRef, check_model_name
 from db.registry.versions import Version, find_version, list_versions, resolve
 from db.store import Store
 from training.listing import version_records
 from training.report import REPORT_FILE
 
-#: Versions that stand side by side: the newest.
+#: Versions that stand side by side: the newest, and what serves and what a rollback would go to.
 SIDE_BY_SIDE = 6
 
 #: Rows that a comparison looks at where no other number is given, and at most.
@@ -58,22 +59,26 @@ class ModelViews:
         return self._site.page(request, "models.html", "Models", records=records[::-1])
 
     def model(self, request: Request) -> Response:
-        """Show the newest versions of a model side by side, and what moved them."""
+        """Show versions of a model side by side, and what moved them."""
         model = request.path_params["model"]
         versions = self._versions(model)
-        shown = versions[-SIDE_BY_SIDE:]
         store = self._site.store
+        serving = list_aliases(store).get((model, DEFAULT_ALIAS))
+        back = rollback_target(store, model)
+        shown = shown_versions(versions, serving, back)
         return self._site.page(
             request,
             "model.html",
             f"Model {model}",
             model=model,
             versions=shown,
-            older=len(versions) - len(shown),
+            others=len(versions) - len(shown),
+            splits=[measured_on(version) for version in shown],
             figures=side_by_side(shown),
             aliases=_aliases(store, model),
-            serving=list_aliases(store).get((model, DEFAULT_ALIAS)),
-            back=next(iter(promotions(store, model)[1:]), None),
+            serving=serving,
+            back=back,
+            pair=pair_to_compare(shown, serving),
             jobs=[job for job in list_jobs(store, limit=20) if job.labeled],
             events=list_events(store, model)[::-1][:50],
             sample=_SAMPLE_ROWS,
@@ -82,7 +87,7 @@ class ModelViews:
     def version(self, request: Request) -> Response:
         """Show one version: its confusions and its report."""
         version = self._version(request)
-        split = next((name for name in ("test", "validation") if version.metrics.get(name)), None)
+        split = measured_on(version)
         measured: dict[str, Any] = dict(version.metrics[split]) if split else {}
         return self._site.page(
             request,
@@ -116,7 +121,7 @@ class ModelViews:
         store = self._site.store
         serving = list_aliases(store).get((model, DEFAULT_ALIAS))
         if back:
-            target = next(iter(promotions(store, model)[1:]), None)
+            target = rollback_target(store, model)
             if target is None:
                 raise RegistryError(f"no usable version of {model} was promoted before {serving}")
         else:
@@ -134,30 +139,33 @@ class ModelViews:
     async def move(self, request: Request) -> Response:
         """Promote, or go back, with the reason that was given."""
         form = dict(await request.form())
-        return await run_in_threadpool(self._move, request.path_params["model"], form)
+        return await run_in_threadpool(self._move, request, form)
 
-    def _move(self, model: str, form: dict[str, Any]) -> Response:
+    def _move(self, request: Request, form: dict[str, Any]) -> Response:
+        self._check_may_change(request)
+        model = request.path_params["model"]
         who, why = form_text(form, "who"), form_text(form, "why")
         if not who or not why:
             raise UsageError("say who you are and why: both stay with the change")
         store = self._site.store
-        target, serving = whole(form, "version", 0), whole(form, "serving", 0)
+        target, serving = whole(form, "version", 0, 1), whole(form, "serving", 0)
         if list_aliases(store).get((model, DEFAULT_ALIAS), 0) != serving:
             raise RegistryError(f"another version of {model} serves by now: look again")
+        found = resolve(store, ModelRef(model, None, target))
+        # What cannot be loaded is found out here, not by the workers.
+        self._site.artifacts.check(found.adapter, found.adapter_sha256)
         if form_text(form, "back") == "1":
-            rollback(store, model, who=who, why=why)
-        else:
-            found = resolve(store, ModelRef(model, None, target))
-            # What cannot be loaded is found out here, not by the workers.
-            self._site.artifacts.check(found.adapter, found.adapter_sha256)
-            promote(store, model, target, who=who, why=why, instead_of=serving)
+            rollback(store, model, who=who, why=why, instead_of=serving, to=target)
+        elif not promote(store, model, target, who=who, why=why, instead_of=serving):
+            raise RegistryError(f"{found} serves by now: look again")
         return RedirectResponse(f"/models/{model}", 303)
 
     async def compare(self, request: Request) -> Response:
         """Begin to compare two versions on rows of a job."""
+        self._check_may_change(request)
         form = dict(await request.form())
         asked = self._asked(request.path_params["model"], form)
-        self._comparisons.begin(asked)
+        await run_in_threadpool(self._comparisons.begin, asked)
         address = (
             f"/models/{request.path_params['model']}/compare?before={whole(form, 'before', 0)}"
             f"&after={whole(form, 'after', 0)}&job={asked.job}&sample={asked.sample}"
@@ -183,6 +191,8 @@ class ModelViews:
         )
 
     def _asked(self, model: str, given: Any) -> Asked:
+        # It becomes a part of a command line.
+        check_model_name(model)
         before, after = whole(given, "before", 0, 1), whole(given, "after", 0, 1)
         if before == after:
             raise UsageError("choose two versions that differ")
@@ -192,6 +202,11 @@ class ModelViews:
             whole(given, "job", 0, 1),
             min(whole(given, "sample", _SAMPLE_ROWS, 1), _MOST_ROWS),
         )
+
+    def _check_may_change(self, request: Request) -> None:
+        # Such a request does not come this far; should it ever, it ends here.
+        if not self._site.access.may_change(request):
+            raise HTTPException(403, "changes need the token: sign in first")
 
     def _versions(self, model: str) -> list[Version]:
         versions = list_versions(self._site.store, model)
@@ -204,12 +219,33 @@ class ModelViews:
         return find_version(self._site.store, ModelRef(given["model"], None, given["version"]))
 
 
+def shown_versions(versions: list[Version], serving: int | None, back: int | None) -> list[Version]:
+    """Return the newest of a model's versions, what serves, and what a rollback would go to."""
+    newest = {version.version for version in versions[-SIDE_BY_SIDE:]}
+    return [version for version in versions if version.version in newest | {serving, back}]
+
+
+def pair_to_compare(versions: list[Version], serving: int | None) -> tuple[int, int] | None:
+    """Return the two versions that a comparison begins with: what serves, and the newest other.
+
+    None if there are not two whose files are there.
+    """
+    ready = [version.version for version in versions if version.state == "ready"]
+    if len(ready) < 2:
+        return None
+    before = serving if serving in ready else ready[-2]
+    assert before is not None, "none of them has no number"  # noqa: S101
+    return before, next(number for number in reversed(ready) if number != before)
+
+
+def measured_on(version: Version) -> str | None:
+    """Return the split whose figures are shown: test, else validation; None if there are none."""
+    return next((name for name in ("test", "validation") if version.metrics.get(name)), None)
+
+
 def side_by_side(versions: list[Version]) -> list[tuple[str, list[float | None]]]:
     """Return the figures of versions, a row a figure: its name, and one number a version."""
-    measured = [
-        version.metrics.get("test") or version.metrics.get("validation") or {}
-        for version in versions
-    ]
+    measured = [version.metrics.get(measured_on(version) or "") or {} for version in versions]
     names = {
         "accuracy": "accuracy",
         "macro_f1": "macro-F1",

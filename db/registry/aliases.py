@@ -52,30 +52,52 @@ def promote(
 
 
 def rollback(
-    store: Store, model: str, *, who: str, why: str | None, alias: str = DEFAULT_ALIAS
+    store: Store,
+    model: str,
+    *,
+    who: str,
+    why: str | None,
+    alias: str = DEFAULT_ALIAS,
+    instead_of: int | None = None,
+    to: int | None = None,
 ) -> tuple[int, int]:
     """Point `alias` back to the version that was promoted before the one it points to now.
 
-    Called again it goes back one promotion more. Versions that were pruned are passed over.
-    Returns the versions from and to. Raises `RegistryError` if nothing lies before.
+    Called again it goes back one promotion more. Versions that were pruned are passed over. With
+    `instead_of`, only if it points to that version now; with `to`, only if it would go back to that
+    one. Returns the versions from and to. Raises `RegistryError` naming what is the case if nothing
+    lies before, or another version than `instead_of` or `to` is in that place.
     """
     with store.write() as connection:
         lock_model(connection, model)
         current = _current(connection, model, alias)
         if current is None:
             raise RegistryError(f"there is no model {model}@{alias}; {what_there_is(connection)}")
-        stack = _stack(connection, model, alias)
-        usable = _ready(connection, model)
-        target = next(
-            (number for number in reversed(stack) if number != current and number in usable), None
-        )
+        if instead_of is not None and current != instead_of:
+            raise RegistryError(
+                f"{model}@{alias} points to version {current} by now, not to "
+                f"{instead_of or 'none'}: look again before you roll back"
+            )
+        target = _before(connection, model, alias, current)
         if target is None:
             raise RegistryError(
                 f"{model}@{alias} points to version {current}, and no usable version was promoted "
                 "before it: promote another with training promote"
             )
+        if to is not None and target != to:
+            raise RegistryError(
+                f"{model}@{alias} would go back from version {current} to {target} by now, not to "
+                f"{to}: look again before you roll back"
+            )
         point_alias(connection, model, alias, target, who=who, why=why, event=ROLLED_BACK)
         return current, target
+
+
+def rollback_target(store: Store, model: str, alias: str = DEFAULT_ALIAS) -> int | None:
+    """Return the version that a rollback would go to now; None if nothing usable lies before."""
+    with store.read() as connection:
+        current = _current(connection, model, alias)
+        return None if current is None else _before(connection, model, alias, current)
 
 
 def promotions(store: Store, model: str, alias: str = DEFAULT_ALIAS) -> list[int]:
@@ -146,6 +168,14 @@ def lock_model(connection: Connection, model: str) -> bool:
 def _current(connection: Connection, model: str, alias: str) -> int | None:
     return connection.scalar(
         select(ModelAlias.version).where(ModelAlias.model == model, ModelAlias.alias == alias)
+    )
+
+
+def _before(connection: Connection, model: str, alias: str, current: int) -> int | None:
+    usable = _ready(connection, model)
+    stack = _stack(connection, model, alias)
+    return next(
+        (number for number in reversed(stack) if number != current and number in usable), None
     )
 
 

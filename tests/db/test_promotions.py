@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 
 from db.errors import RegistryError
 from db.migrate import upgrade
-from db.registry.aliases import list_aliases, promote, promotions, rollback
+from db.registry.aliases import list_aliases, promote, promotions, rollback, rollback_target
 from db.registry.events import list_events
 from db.registry.versions import add_version
 from db.settings import Settings
 from db.store import Store, open_store
 from tests.db.at_once import at_once
+from tests.db.ledger_parts import change
 from tests.db.models import new_version
 
 VERSIONS = 4
@@ -70,6 +71,68 @@ def test_rollbacks_at_once_each_go_back_one(store: Store) -> None:
         promote(store, "emotion", number, who="me", why=None)
     back = at_once([lambda: rollback(store, "emotion", who="me", why=None)] * 4)
     assert sorted(back) == [(2, 1), (3, 2), (4, 3), (5, 4)]
+
+
+def promoted_in_turn(store: Store, versions: int) -> None:
+    for number in range(1, versions + 1):
+        add_version(store, new_version(), who="me")
+        promote(store, "emotion", number, who="me", why=None)
+
+
+def test_of_rollbacks_at_once_that_were_confirmed_alike_one_moves_and_the_others_are_told(
+    store: Store,
+) -> None:
+    promoted_in_turn(store, 3)
+    ended = at_once(
+        [lambda: rollback(store, "emotion", who="me", why=None, instead_of=3, to=2)] * 4
+    )
+    assert ended.count((3, 2)) == 1
+    refused = [one for one in ended if isinstance(one, RegistryError)]
+    assert len(refused) == 3
+    assert all("points to version 2 by now, not to 3" in str(one) for one in refused)
+    assert list_aliases(store) == {("emotion", "production"): 2}
+    assert [event.event for event in list_events(store, "emotion")].count("rolled back") == 1
+
+
+def test_a_rollback_beside_a_promotion_goes_to_its_target_or_nowhere(store: Store) -> None:
+    promoted_in_turn(store, 3)
+    back, forward = at_once(
+        [
+            lambda: rollback(store, "emotion", who="me", why=None, instead_of=3, to=2),
+            lambda: promote(store, "emotion", 1, who="me", why=None, instead_of=3),
+        ]
+    )
+    if back == (3, 2):
+        assert isinstance(forward, RegistryError)
+        assert list_aliases(store) == {("emotion", "production"): 2}
+    else:
+        assert isinstance(back, RegistryError)
+        assert forward is True
+        assert list_aliases(store) == {("emotion", "production"): 1}
+
+
+def test_a_rollback_that_would_go_elsewhere_than_confirmed_moves_nothing(store: Store) -> None:
+    promoted_in_turn(store, 3)
+    change(store, "UPDATE model_versions SET state = 'pruned' WHERE version = 2")
+    before = list_events(store, "emotion")
+    with pytest.raises(RegistryError, match="go back from version 3 to 1 by now, not to 2"):
+        rollback(store, "emotion", who="me", why=None, instead_of=3, to=2)
+    with pytest.raises(RegistryError, match="points to version 3 by now, not to none"):
+        rollback(store, "emotion", who="me", why=None, instead_of=0)
+    assert list_events(store, "emotion") == before
+    assert rollback(store, "emotion", who="me", why=None, instead_of=3, to=1) == (3, 1)
+
+
+def test_what_a_rollback_would_go_to_is_told_before(store: Store) -> None:
+    assert rollback_target(store, "emotion") is None
+    promoted_in_turn(store, 3)
+    assert rollback_target(store, "emotion") == 2
+    # Also where the files of what serves are gone.
+    change(store, "UPDATE model_versions SET state = 'pruned' WHERE version = 3")
+    assert rollback_target(store, "emotion") == 2
+    assert rollback(store, "emotion", who="me", why=None, to=2) == (3, 2)
+    change(store, "UPDATE model_versions SET state = 'pruned' WHERE version = 1")
+    assert rollback_target(store, "emotion") is None
 
 
 @given(st.lists(st.integers(0, VERSIONS), max_size=12))
