@@ -19,6 +19,7 @@ from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from dashboard import numbers
 from dashboard.access import SECURITY_HEADERS
 from dashboard.site import FOLDER, Site
 from dashboard.views.drift import DriftViews
@@ -49,6 +50,7 @@ def make_app(site: Site, hosts: tuple[str, ...] = LOOPBACK_HOSTS) -> ASGIApp:
     def told(request: Request, error: Exception) -> Response:
         return _failed(site, request, error)
 
+    numbers.register()
     views = (NowViews, JobViews, ReviewViews, ModelViews, DriftViews, SignInViews)
     routes = [route for each in views for route in each(site).routes()]
     app = Starlette(

@@ -24,13 +24,13 @@ def words(given: Mapping[str, Any], name: str) -> str:
     return value
 
 
-# Until the views of models take `words`.
-def form_text(form: Mapping[str, Any], name: str) -> str:
-    """Return a field of a form as text; "" where it is not given."""
-    return words(form, name)
-
-
-def whole(asked: Mapping[str, Any], name: str, default: int, least: int = 0) -> int:
+def whole(
+    asked: Mapping[str, Any],
+    name: str,
+    default: int,
+    least: int = 0,
+    most: int = LARGEST_NUMBER,
+) -> int:
     """Return the whole number that is asked for; raises `UsageError` for another value."""
     given = str(asked.get(name, "")).strip()
     if not given:
@@ -38,8 +38,8 @@ def whole(asked: Mapping[str, Any], name: str, default: int, least: int = 0) -> 
     if not (given.isascii() and given.isdigit() and len(given) < 20):
         raise UsageError(f"{name} is no whole number: {given[:40]!r}")
     number = int(given)
-    if not least <= number <= LARGEST_NUMBER:
-        raise UsageError(f"{name} must be at least {least}, and is {number}")
+    if not least <= number <= most:
+        raise UsageError(f"{name} must be from {least} to {most}, and is {number}")
     return number
 
 

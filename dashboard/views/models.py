@@ -8,9 +8,11 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from dashboard.asking import form_text, whole
+from dashboard.asking import whole, words
 from dashboard.comparing import Asked, Comparisons
 from dashboard.figures.job_list import list_jobs
+from dashboard.forms import read_form
+from dashboard.numbers import LARGEST_VERSION
 from dashboard.site import Site
 from db.errors import RegistryError, UsageError
 from db.registry.aliases import list_aliases, promote, rollback, rollback_target
@@ -49,8 +51,8 @@ class ModelViews:
             Route("/models/{model}/move", self.move, methods=["POST"]),
             Route("/models/{model}/compare", self.comparison, methods=["GET"]),
             Route("/models/{model}/compare", self.compare, methods=["POST"]),
-            Route("/models/{model}/{version:int}", self.version),
-            Route("/models/{model}/{version:int}/report", self.report),
+            Route("/models/{model}/{version:number}", self.version),
+            Route("/models/{model}/{version:number}/report", self.report),
         ]
 
     def models(self, request: Request) -> Response:
@@ -125,7 +127,9 @@ class ModelViews:
             if target is None:
                 raise RegistryError(f"no usable version of {model} was promoted before {serving}")
         else:
-            target = resolve(store, ModelRef(model, None, whole(asked, "version", 0))).version
+            target = resolve(
+                store, ModelRef(model, None, whole(asked, "version", 0, most=LARGEST_VERSION))
+            ).version
         return self._site.page(
             request,
             "confirm.html",
@@ -138,23 +142,24 @@ class ModelViews:
 
     async def move(self, request: Request) -> Response:
         """Promote, or go back, with the reason that was given."""
-        form = dict(await request.form())
+        form = await read_form(request)
         return await run_in_threadpool(self._move, request, form)
 
     def _move(self, request: Request, form: dict[str, Any]) -> Response:
         self._check_may_change(request)
         model = request.path_params["model"]
-        who, why = form_text(form, "who"), form_text(form, "why")
+        who, why = words(form, "who"), words(form, "why")
         if not who or not why:
             raise UsageError("say who you are and why: both stay with the change")
         store = self._site.store
-        target, serving = whole(form, "version", 0, 1), whole(form, "serving", 0)
+        target = whole(form, "version", 0, 1, LARGEST_VERSION)
+        serving = whole(form, "serving", 0, most=LARGEST_VERSION)
         if list_aliases(store).get((model, DEFAULT_ALIAS), 0) != serving:
             raise RegistryError(f"another version of {model} serves by now: look again")
         found = resolve(store, ModelRef(model, None, target))
         # What cannot be loaded is found out here, not by the workers.
         self._site.artifacts.check(found.adapter, found.adapter_sha256)
-        if form_text(form, "back") == "1":
+        if words(form, "back") == "1":
             rollback(store, model, who=who, why=why, instead_of=serving, to=target)
         elif not promote(store, model, target, who=who, why=why, instead_of=serving):
             raise RegistryError(f"{found} serves by now: look again")
@@ -163,7 +168,7 @@ class ModelViews:
     async def compare(self, request: Request) -> Response:
         """Begin to compare two versions on rows of a job."""
         self._check_may_change(request)
-        form = dict(await request.form())
+        form = await read_form(request)
         asked = self._asked(request.path_params["model"], form)
         await run_in_threadpool(self._comparisons.begin, asked)
         address = (
@@ -193,7 +198,7 @@ class ModelViews:
     def _asked(self, model: str, given: Any) -> Asked:
         # It becomes a part of a command line.
         check_model_name(model)
-        before, after = whole(given, "before", 0, 1), whole(given, "after", 0, 1)
+        before, after = (whole(given, name, 0, 1, LARGEST_VERSION) for name in ("before", "after"))
         if before == after:
             raise UsageError("choose two versions that differ")
         return Asked(
@@ -209,6 +214,7 @@ class ModelViews:
             raise HTTPException(403, "changes need the token: sign in first")
 
     def _versions(self, model: str) -> list[Version]:
+        check_model_name(model)
         versions = list_versions(self._site.store, model)
         if not versions:
             raise RegistryError(f"there is no model {model[:60]!r}")
@@ -216,6 +222,7 @@ class ModelViews:
 
     def _version(self, request: Request) -> Version:
         given = request.path_params
+        check_model_name(given["model"])
         return find_version(self._site.store, ModelRef(given["model"], None, given["version"]))
 
 

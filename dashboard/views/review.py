@@ -41,9 +41,9 @@ class ReviewViews:
         return [
             Route("/review", self.jobs),
             Route("/review/name", self.call, methods=["POST"]),
-            Route("/review/{job:int}", self.job),
-            Route("/review/{job:int}/row", self.row),
-            Route("/review/{job:int}/answer", self.answer, methods=["POST"]),
+            Route("/review/{job:number}", self.job),
+            Route("/review/{job:number}/row", self.row),
+            Route("/review/{job:number}/answer", self.answer, methods=["POST"]),
         ]
 
     def jobs(self, request: Request) -> Response:
