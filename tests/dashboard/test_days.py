@@ -18,7 +18,7 @@ from dashboard.figures.days import (
 from dashboard.figures.stability import shift
 from db.ledger.stopping import purge
 from db.registry.names import ModelRef
-from db.registry.versions import Version, resolve
+from db.registry.versions import Version, add_version, resolve
 from db.schema import Chunk, LabeledText
 from db.store import Store
 from tests.dashboard.large_job import DAY, fill
@@ -84,8 +84,6 @@ def labelled(
 
 
 def registered(store: Store) -> Version:
-    from db.registry.versions import add_version
-
     add_version(store, new_version(labels=("anger", "joy")), who="a test")
     return emotion(store)
 
