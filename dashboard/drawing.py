@@ -3,7 +3,7 @@
 Each has a title that is read aloud, and stands beside a table or a sentence that says the same.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from html import escape
 
 #: Colours that the style sheet has, by number; with more labels they come again.
@@ -57,22 +57,52 @@ def columns(values: Sequence[float], title: str, beside: Sequence[float] | None 
     return _picture("".join(drawn), title)
 
 
-def stacked(shares: Mapping[str, Sequence[float]], colours: Mapping[str, int], title: str) -> str:
-    """Draw shares that add up to 1 at each point, one area upon the other."""
-    points = len(next(iter(shares.values()), ()))
-    step = _WIDTH / max(points - 1, 1)
-    across = [place * step for place in range(points)] if points > 1 else [0.0, _WIDTH]
+def stacked(
+    centres: Sequence[float],
+    width: float,
+    shares: Mapping[str, Sequence[float]],
+    colours: Mapping[str, int],
+    title: str,
+    breaks: Collection[int] = (),
+) -> str:
+    """Draw shares that add up to 1 at each point, one area upon the other, with an edge around each.
+
+    Each point is a stretch of `width`, from 0 to 1 like its middle in `centres`. Before the points
+    whose numbers are in `breaks` nothing is drawn: there is nothing between them and the one before.
+    """
+    drawn = []
+    starts = [0, *sorted(breaks)]
+    for start, end in zip(starts, [*starts[1:], len(centres)], strict=True):
+        stretch = {label: values[start:end] for label, values in shares.items()}
+        drawn += _areas(centres[start:end], width, stretch, colours)
+    return _picture("".join(drawn), title)
+
+
+def _areas(
+    centres: Sequence[float],
+    width: float,
+    shares: Mapping[str, Sequence[float]],
+    colours: Mapping[str, int],
+) -> list[str]:
+    """Draw the areas of a stretch without a gap, from where its first point begins to its last's end."""
+    if not centres:
+        return []
+    across = [centres[0] - width / 2, *centres, centres[-1] + width / 2]
     below = [0.0] * len(across)
     drawn = []
     for label, values in shares.items():
-        given = values if points > 1 else [*values, *values]
+        given = [values[0], *values, values[-1]]
         above = [low + value for low, value in zip(below, given, strict=True)]
-        edge = [f"{x:.1f},{_HEIGHT * (1 - y):.1f}" for x, y in zip(across, above, strict=True)]
-        back = [f"{x:.1f},{_HEIGHT * (1 - y):.1f}" for x, y in zip(across, below, strict=True)]
-        corners = " ".join([*edge, *reversed(back)])
-        drawn.append(f'<polygon class="c{colours[label] % COLOURS}" points="{corners}"/>')
+        corners = " ".join(
+            f"{_WIDTH * x:.1f},{_HEIGHT * (1 - y):.1f}"
+            for x, y in [
+                *zip(across, above, strict=True),
+                *reversed(list(zip(across, below, strict=True))),
+            ]
+        )
+        drawn.append(f'<polygon class="c{colours[label] % COLOURS} edge" points="{corners}"/>')
         below = above
-    return _picture("".join(drawn), title)
+    return drawn
 
 
 def _picture(inside: str, title: str) -> str:

@@ -1,12 +1,12 @@
 """The jobs of the ledger, the newest first, a page at a time."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, select
 
-from db.schema import Chunk, Job
+from dashboard.figures.kept_totals import KeptTotals
+from db.schema import Job
 from db.store import Store
 
 #: Jobs of a page.
@@ -21,15 +21,12 @@ class ListedJob:
     source: str
     model_ref: str
     state: str
-    stream: str | None
     source_exhausted: bool
-    error: str | None
     created_at: datetime
     finished_at: datetime | None
     rows: int
     labeled: int
     rejected: int
-    open_chunks: int
 
     @property
     def done_share(self) -> float:
@@ -38,28 +35,37 @@ class ListedJob:
 
 
 def list_jobs(
-    store: Store, *, before: int | None = None, limit: int = PAGE_JOBS
+    store: Store,
+    totals: KeptTotals | None = None,
+    *,
+    before: int | None = None,
+    limit: int = PAGE_JOBS,
 ) -> list[ListedJob]:
-    """Return up to `limit` jobs whose number is below `before`; dry runs and purged jobs are left out."""
+    """Return up to `limit` jobs whose number is below `before`; dry runs and purged jobs are left out.
+
+    Who lists jobs again and again gives the `totals` that are known already.
+    """
     which = [] if before is None else [Job.id < before]
-    return _jobs(store, limit, Job.state != "purged", *which)
+    return _jobs(store, totals or KeptTotals(store), limit, Job.state != "purged", *which)
 
 
-def running_jobs(store: Store, limit: int = PAGE_JOBS) -> list[ListedJob]:
+def running_jobs(
+    store: Store, totals: KeptTotals | None = None, limit: int = PAGE_JOBS
+) -> list[ListedJob]:
     """Return the jobs that run, the newest first."""
-    return _jobs(store, limit, Job.state == "running")
+    return _jobs(store, totals or KeptTotals(store), limit, Job.state == "running")
 
 
-def _jobs(store: Store, limit: int, *which: ColumnElement[bool]) -> list[ListedJob]:
+def _jobs(
+    store: Store, totals: KeptTotals, limit: int, *which: ColumnElement[bool]
+) -> list[ListedJob]:
     jobs = (
         select(
             Job.id,
             Job.source,
             Job.model_ref,
             Job.state,
-            Job.stream,
             Job.source_exhausted,
-            Job.error,
             Job.created_at,
             Job.finished_at,
         )
@@ -69,18 +75,8 @@ def _jobs(store: Store, limit: int, *which: ColumnElement[bool]) -> list[ListedJ
     )
     with store.read() as connection:
         found = connection.execute(jobs).all()
-        sums = (
-            select(
-                Chunk.job_id,
-                func.coalesce(func.sum(Chunk.row_count).filter(Chunk.parent_number.is_(None)), 0),
-                func.coalesce(func.sum(Chunk.labeled), 0),
-                func.coalesce(func.sum(Chunk.rejected_parsed + Chunk.rejected_worker), 0),
-                func.count().filter(Chunk.done_at.is_(None), Chunk.state != "split"),
-            )
-            .where(Chunk.job_id.in_([job.id for job in found]))
-            .group_by(Chunk.job_id)
-        )
-        counts: dict[int, Sequence[int]] = {
-            row[0]: [int(value) for value in row[1:]] for row in connection.execute(sums)
-        }
-    return [ListedJob(*job, *counts.get(job.id, (0, 0, 0, 0))) for job in found]
+    listed = []
+    for job in found:
+        counts = totals.of(job.id, job.state)
+        listed.append(ListedJob(*job, counts.rows, counts.labeled, counts.rejected))
+    return listed

@@ -1,28 +1,34 @@
 """The labels of a job: how many of each, how sure, and how that went over time."""
 
+import time
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from threading import Lock
 
-from sqlalchemy import func, select
+from sqlalchemy import Connection, exists, func, select
 
-from db.schema import Job, LabeledText
+from db.schema import Chunk, Job, LabeledText
 from db.store import Store
 
 #: Bins of equal width over the confidence.
 CONFIDENCE_BINS = 20
 
-#: Jobs whose figures are kept: of one that has ended they do not change.
+#: Jobs whose figures are kept; the one that was looked at least lately leaves.
 _KEPT_JOBS = 200
+
+#: For how long figures of a job that may still change are shown again: so many times what counting
+#: them took.
+_REUSED_TIMES = 10
 
 #: Windows of rows that are looked at for the labels over time, and rows of each: with fewer rows than
 #: that, all of them.
 _WINDOWS, _WINDOW_ROWS = 100, 250
 
-#: Points of the labels over time.
-_POINTS = 50
+#: Points of the labels over time, at most; with so few chunks that many points would have none, a
+#: point for each two of them.
+_POINTS, _POINT_CHUNKS = 50, 2
 
 
 @dataclass(frozen=True)
@@ -44,9 +50,14 @@ class LabelFigures:
 class LabelsOverTime:
     """The share of each label at each point of time, from a sample of the job's rows."""
 
+    #: The middle of each point's stretch of time.
     times: Sequence[datetime]
+    #: The length of a point's stretch; 0 where all rows are of one moment.
+    step: timedelta
     #: By label, a number a point; those of a point add up to 1.
     shares: Mapping[str, Sequence[float]]
+    #: Points before which the job stood still: no row was labelled between them and the one before.
+    after_gap: frozenset[int]
     sampled_rows: int
 
 
@@ -58,29 +69,59 @@ class JobLabels:
     over_time: LabelsOverTime | None
 
 
-class LabelCounts:
-    """Counts the labels of jobs, those of a job that has ended once."""
+#: Of a job that was purged: what was counted before is not shown any more.
+_NOTHING = JobLabels(LabelFigures({}, (0,) * CONFIDENCE_BINS), None)
 
-    def __init__(self, store: Store) -> None:
+
+@dataclass
+class _Kept:
+    """What was counted of one job."""
+
+    #: Whoever asks meanwhile waits for those who count, and counts no second time.
+    lock: Lock = field(default_factory=Lock)
+    labels: JobLabels | None = None
+    state: str = ""
+    #: Until then, by the cache's clock, they are shown again.
+    until: float = 0.0
+
+
+class LabelCounts:
+    """Counts the labels of jobs: those of a job that is done once, of others not without a pause."""
+
+    def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store
+        self._clock = clock
         self._lock = Lock()
-        self._ended: OrderedDict[int, JobLabels] = OrderedDict()
+        self._kept: OrderedDict[int, _Kept] = OrderedDict()
 
     def of(self, job_id: int) -> JobLabels:
-        """Return the labels of a job now."""
+        """Return the labels of a job, now or of a moment ago; none of one that was purged."""
+        kept = self._of_job(job_id)
+        with kept.lock:
+            with self._store.read() as connection:
+                state = connection.scalar(select(Job.state).where(Job.id == job_id))
+            if state == "purged":
+                kept.labels = None
+                return _NOTHING
+            still_true = state == "done" or self._clock() < kept.until
+            if kept.labels is not None and kept.state == state and still_true:
+                return kept.labels
+            began = self._clock()
+            found = JobLabels(
+                label_figures(self._store, job_id), labels_over_time(self._store, job_id)
+            )
+            ended = self._clock()
+            kept.labels, kept.state = found, state or ""
+            kept.until = ended + _REUSED_TIMES * (ended - began)
+            return found
+
+    def _of_job(self, job_id: int) -> _Kept:
         with self._lock:
-            known = self._ended.get(job_id)
-        if known is not None:
-            return known
-        with self._store.read() as connection:
-            state = connection.scalar(select(Job.state).where(Job.id == job_id))
-        found = JobLabels(label_figures(self._store, job_id), labels_over_time(self._store, job_id))
-        if state == "done":
-            with self._lock:
-                self._ended[job_id] = found
-                while len(self._ended) > _KEPT_JOBS:
-                    self._ended.popitem(last=False)
-        return found
+            kept = self._kept.setdefault(job_id, _Kept())
+            self._kept.move_to_end(job_id)
+            while len(self._kept) > _KEPT_JOBS:
+                self._kept.popitem(last=False)
+        return kept
 
 
 def label_figures(store: Store, job_id: int) -> LabelFigures:
@@ -108,7 +149,7 @@ def label_figures(store: Store, job_id: int) -> LabelFigures:
 
 
 def labels_over_time(store: Store, job_id: int) -> LabelsOverTime | None:
-    """Return the label mix of a job over the time of its labelling; None if no row has a label.
+    """Return the label mix of a job over the time of its labelling; None if no row looked at has a label.
 
     Of a large job 100 windows of 250 rows each are looked at, evenly over its row numbers: what that
     takes does not grow with the job.
@@ -130,7 +171,7 @@ def labels_over_time(store: Store, job_id: int) -> LabelsOverTime | None:
                 .group_by(LabeledText.labeled_at, LabeledText.label)
             )
             found += [(at, label, int(count)) for at, label, count in connection.execute(query)]
-    return _by_time(found)
+        return _by_time(connection, job_id, found) if found else None
 
 
 def _window_starts(last: int) -> Sequence[int]:
@@ -140,12 +181,16 @@ def _window_starts(last: int) -> Sequence[int]:
     return [1 + windows * place // _WINDOWS * _WINDOW_ROWS for place in range(_WINDOWS)]
 
 
-def _by_time(found: Sequence[tuple[datetime, str, int]]) -> LabelsOverTime:
-    first, last = min(at for at, _, _ in found), max(at for at, _, _ in found)
-    step = (last - first) / _POINTS
+def _by_time(
+    connection: Connection, job_id: int, found: Sequence[tuple[datetime, str, int]]
+) -> LabelsOverTime:
+    times = {at for at, _, _ in found}
+    first, last = min(times), max(times)
+    points = max(min(len(times) // _POINT_CHUNKS, _POINTS), 1)
+    step = (last - first) / points
     counts: dict[int, dict[str, int]] = {}
     for at, label, count in found:
-        place = min(int((at - first) / step), _POINTS - 1) if step else 0
+        place = min(int((at - first) / step), points - 1) if step else 0
         of_place = counts.setdefault(place, {})
         of_place[label] = of_place.get(label, 0) + count
     totals: dict[str, int] = {}
@@ -153,11 +198,31 @@ def _by_time(found: Sequence[tuple[datetime, str, int]]) -> LabelsOverTime:
         for label, count in each.items():
             totals[label] = totals.get(label, 0) + count
     places = sorted(counts)
+    # Of a stretch without a row that was looked at, the chunks tell whether it had any.
+    empty = {
+        place
+        for place in set(range(places[-1])).difference(places)
+        if not _any_done(connection, job_id, first + step * place, first + step * (place + 1))
+    }
     return LabelsOverTime(
         [first + step * (place + 0.5) for place in places],
+        step,
         {
             label: [counts[place].get(label, 0) / sum(counts[place].values()) for place in places]
             for label in sorted(totals, key=lambda name: (-totals[name], name))
         },
+        frozenset(
+            number
+            for number, place in enumerate(places)
+            if number and not empty.isdisjoint(range(places[number - 1] + 1, place))
+        ),
         sum(count for _, _, count in found),
     )
+
+
+def _any_done(connection: Connection, job_id: int, since: datetime, until: datetime) -> bool:
+    """Whether a chunk with labelled rows was closed in a stretch of time."""
+    done = exists().where(
+        Chunk.job_id == job_id, Chunk.done_at >= since, Chunk.done_at < until, Chunk.labeled > 0
+    )
+    return bool(connection.scalar(select(done)))

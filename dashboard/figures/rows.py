@@ -6,13 +6,18 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, or_, select
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 
-from db.schema import LabeledText
+from db.errors import UsageError
+from db.schema import Job, LabeledText
 from db.store import Store
 
-#: Rows of a page.
-PAGE_ROWS = 50
+#: Rows of a page, and characters of a text that are shown on it.
+PAGE_ROWS, SHOWN_CHARACTERS = 50, 500
+
+#: Rows of a part of a file, and characters of text and id in it, at most (but one row is always taken):
+#: with rows of up to 16 MB, rows alone would not bound memory.
+PART_ROWS, PART_CHARACTERS = 5_000, 4_000_000
 
 
 class Order(StrEnum):
@@ -47,7 +52,7 @@ class RowFilter:
 
 @dataclass(frozen=True)
 class Row:
-    """A labelled row as the table shows it."""
+    """A labelled row as a file has it."""
 
     row: int
     external_id: str | None
@@ -67,27 +72,91 @@ class Row:
         return Place(self.row, self.confidence)
 
 
+@dataclass(frozen=True)
+class ShownRow(Row):
+    """A row as the table shows it: of a long text the beginning."""
+
+    #: Whether `text` is not all of it.
+    cut: bool
+
+
 def find_rows(
     store: Store, asked: RowFilter, after: Place | None = None, limit: int = PAGE_ROWS
-) -> list[Row]:
+) -> list[ShownRow]:
     """Return up to `limit` rows after `after`.
 
     A page begins where the one before it ended, not after so many rows: the last page of a million rows
     is as near as the first.
     """
+    # Cut by the database: fifty rows may have fifty times 16 MB.
+    columns: list[Any] = [
+        func.substr(LabeledText.text, 1, SHOWN_CHARACTERS).label("text") if name == "text" else each
+        for name, each in _COLUMNS.items()
+    ]
+    cut = func.coalesce(func.length(LabeledText.text) > SHOWN_CHARACTERS, False)
+    query = _wanted(select(*columns, cut), store, asked, after).limit(limit)
     with store.read() as connection:
-        return [Row(*row) for row in connection.execute(_query(store, asked, after).limit(limit))]
+        return [ShownRow(*row) for row in connection.execute(query)]
 
 
-def every_row(store: Store, asked: RowFilter, at_once: int = 5000) -> Iterator[list[Row]]:
-    """Yield all the rows, so many at once."""
+def every_row(
+    store: Store,
+    asked: RowFilter,
+    *,
+    part_rows: int = PART_ROWS,
+    part_characters: int = PART_CHARACTERS,
+) -> Iterator[list[Row]]:
+    """Yield all the rows, a part at once.
+
+    Raises `UsageError` at the end if the job was purged meanwhile: what was yielded is not all of it.
+    """
     after: Place | None = None
-    while rows := find_rows(store, asked, after, at_once):
-        yield rows
-        after = rows[-1].place
+    while places := _part(store, asked, after, part_rows, part_characters):
+        numbers = [place.row for place in places]
+        # By their numbers: what it takes to find them is not done a second time.
+        query = select(*_COLUMNS.values()).where(
+            LabeledText.job_id == asked.job, LabeledText.row_number.in_(numbers)
+        )
+        with store.read() as connection:
+            rows = {row[0]: Row(*row) for row in connection.execute(query)}
+        yield [rows[number] for number in numbers if number in rows]
+        after = places[-1]
+    with store.read() as connection:
+        state = connection.scalar(select(Job.state).where(Job.id == asked.job))
+    if state == "purged":
+        raise UsageError(f"job {asked.job} was purged meanwhile: its rows are gone")
 
 
-def _query(store: Store, asked: RowFilter, after: Place | None) -> Select[Any]:
+def _part(
+    store: Store, asked: RowFilter, after: Place | None, rows: int, characters: int
+) -> list[Place]:
+    """Return the places of the next rows, as many as may be in memory at once."""
+    size = func.coalesce(func.length(LabeledText.text), 0) + func.coalesce(
+        func.length(LabeledText.external_id), 0
+    )
+    sizes = select(LabeledText.row_number, LabeledText.confidence, size)
+    places: list[Place] = []
+    total = 0
+    with store.read() as connection:
+        for row, confidence, length in connection.execute(
+            _wanted(sizes, store, asked, after).limit(rows)
+        ):
+            total += length
+            if places and total > characters:
+                break
+            places.append(Place(row, confidence))
+    return places
+
+
+#: By the name of the field.
+_COLUMNS: dict[str, Any] = {
+    name: getattr(LabeledText, "row_number" if name == "row" else name)
+    for name in Row.__dataclass_fields__
+}
+
+
+def _wanted(query: Select[Any], store: Store, asked: RowFilter, after: Place | None) -> Select[Any]:
+    """Return `query` of the rows after `after`, in order."""
     wanted: list[ColumnElement[bool]] = [LabeledText.job_id == asked.job]
     if asked.words:
         pattern = "%" + "".join(f"\\{one}" if one in "\\%_" else one for one in asked.words) + "%"
@@ -117,9 +186,5 @@ def _query(store: Store, asked: RowFilter, after: Place | None) -> Select[Any]:
         if not by_row:
             # Said once more, so that an index can begin there.
             wanted.append(LabeledText.confidence >= after.confidence)
-    columns = (
-        getattr(LabeledText, name if name != "row" else "row_number")
-        for name in Row.__dataclass_fields__
-    )
     order = [LabeledText.row_number] if by_row else [LabeledText.confidence, LabeledText.row_number]
-    return select(*columns).where(*wanted).order_by(*order)
+    return query.where(*wanted).order_by(*order)

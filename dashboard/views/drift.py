@@ -13,13 +13,14 @@ from starlette.routing import Route
 
 from dashboard import drawing
 from dashboard.asking import whole
-from dashboard.figures.days import CountTokens, DayCounts, day_counts
-from dashboard.figures.stability import SHIFTED, stability_index
+from dashboard.figures.days import CountTokens, DayCounts, added, day_counts, purges
+from dashboard.figures.stability import SHIFTED, Shift, shift
 from dashboard.site import Site
 from db.errors import RegistryError
 from db.registry.aliases import list_aliases
 from db.registry.names import DEFAULT_ALIAS, ModelRef
 from db.registry.versions import Version, find_version, list_versions
+from training.reference import CONFIDENCE_BINS, TOKEN_EDGES
 
 #: Days that are shown, and those of them that are "this week".
 DAYS, WEEK = 14, 7
@@ -27,19 +28,29 @@ DAYS, WEEK = 14, 7
 #: Days that are kept: what is over does not change.
 _KEPT_DAYS = 1000
 
+#: Versions whose tokenizer is kept; the one that was used least lately leaves.
+_KEPT_READERS = 4
+
 #: Files of a merged model that tell how it reads.
 _READING = ("tokenizer.json", "config.json")
 
 
+_CONFIDENCE_NAMES = [
+    f"{place / CONFIDENCE_BINS:.2f} to {(place + 1) / CONFIDENCE_BINS:.2f}"
+    for place in range(CONFIDENCE_BINS)
+]
+_TOKEN_NAMES = [*(f"up to {edge}" for edge in TOKEN_EDGES), "more"]
+
+
 @dataclass(frozen=True)
 class Day:
-    """One day beside the reference; None where there is nothing to compare."""
+    """One day beside the reference."""
 
     day: date
     rows: int
-    labels: float | None
-    confidence: float | None
-    tokens: float | None
+    labels: Shift
+    confidence: Shift
+    tokens: Shift
 
 
 class DriftViews:
@@ -48,7 +59,12 @@ class DriftViews:
     def __init__(self, site: Site) -> None:
         self._site = site
         self._lock = Lock()
-        self._days: OrderedDict[tuple[str, date], DayCounts] = OrderedDict()
+        #: By version with or without its tokens, purges of its model so far, and day: a purge takes rows
+        #: from days, and what was counted before it is not shown any more.
+        self._days: OrderedDict[tuple[str, int, date], DayCounts] = OrderedDict()
+        self._reading = Lock()
+        #: By version and the hashes of its files.
+        self._readers: OrderedDict[tuple[str, ...], CountTokens] = OrderedDict()
 
     def routes(self) -> list[Route]:
         """Return the addresses."""
@@ -76,9 +92,12 @@ class DriftViews:
         today = datetime.now(UTC).date() - timedelta(days=min(back, 36500))
         reader = self._reader(version)
         days = [today - timedelta(days=ago) for ago in range(DAYS)]
-        counts = [self._counts(version, day, reader) for day in days]
+        purged = purges(self._site.store, version.model)
+        counts = [self._counts(version, purged, day, reader) for day in days]
         reference = version.reference
-        week = _added(counts[:WEEK], version.labels)
+        week = added(counts[:WEEK], version.labels)
+        confidence = _Beside(reference["confidence"], week.confidence)
+        tokens = _Beside(reference["tokens"]["counts"], week.tokens)
         return self._site.page(
             request,
             "drift.html",
@@ -97,8 +116,10 @@ class DriftViews:
                 for label in version.labels
             ],
             bar=drawing.bar,
-            confidence=_beside(reference["confidence"], week.confidence, "confidence"),
-            tokens=_beside(reference["tokens"]["counts"], week.tokens, "number of tokens"),
+            confidence=confidence.picture("confidence"),
+            confidence_bins=confidence.table(_CONFIDENCE_NAMES),
+            tokens=tokens.picture("number of tokens"),
+            token_bins=tokens.table(_TOKEN_NAMES),
             has_tokens=reader is not None,
             shifted=SHIFTED,
             back=back,
@@ -106,8 +127,10 @@ class DriftViews:
             older=back + DAYS,
         )
 
-    def _counts(self, version: Version, day: date, reader: CountTokens | None) -> DayCounts:
-        key = (f"{version} {reader is not None}", day)
+    def _counts(
+        self, version: Version, purged: int, day: date, reader: CountTokens | None
+    ) -> DayCounts:
+        key = (f"{version} {reader is not None}", purged, day)
         with self._lock:
             if (known := self._days.get(key)) is not None:
                 return known
@@ -125,11 +148,26 @@ class DriftViews:
         hashes = version.merged_sha256 or {}
         if version.merged is None or any(name not in hashes for name in _READING):
             return None
+        key = (str(version), *(str(hashes[name]) for name in _READING))
+        # Whoever wants it meanwhile waits: two would load it twice.
+        with self._reading:
+            reader = self._readers.get(key) or self._loaded(version, version.merged, hashes)
+            if reader is None:
+                return None
+            self._readers[key] = reader
+            self._readers.move_to_end(key)
+            while len(self._readers) > _KEPT_READERS:
+                self._readers.popitem(last=False)
+        return reader
+
+    def _loaded(
+        self, version: Version, merged: str, hashes: Mapping[str, str]
+    ) -> CountTokens | None:
         from worker.encoder import TokenizerEncoder
 
         try:
             folder = self._site.artifacts.verified(
-                version.merged, {name: hashes[name] for name in _READING}
+                merged, {name: hashes[name] for name in _READING}
             )
         except RegistryError:
             return None
@@ -142,25 +180,36 @@ def _day(day: date, found: DayCounts, version: Version) -> Day:
     return Day(
         day,
         found.rows,
-        stability_index(
+        shift(
             [reference["labels"].get(label, 0) for label in version.labels],
             [found.labels.get(label, 0) for label in version.labels],
         ),
-        stability_index(reference["confidence"], found.confidence),
-        stability_index(reference["tokens"]["counts"], found.tokens),
+        shift(reference["confidence"], found.confidence),
+        shift(reference["tokens"]["counts"], found.tokens),
     )
 
 
-def _added(days: Sequence[DayCounts], labels: Sequence[str]) -> DayCounts:
-    return DayCounts(
-        {label: sum(day.labels.get(label, 0) for day in days) for label in labels},
-        [sum(bins) for bins in zip(*(day.confidence for day in days), strict=True)],
-        [sum(bins) for bins in zip(*(day.tokens for day in days), strict=True)],
-    )
+@dataclass(frozen=True)
+class _Beside:
+    """Counts of the reference and of this week, in the same bins."""
 
+    reference: Sequence[float]
+    now: Sequence[float]
 
-def _beside(reference: Sequence[int], now: Sequence[int], what: str) -> str:
-    shares = [[count / max(sum(counts), 1) for count in counts] for counts in (now, reference)]
-    index = stability_index(reference, now)
-    told = "nothing to compare" if index is None else f"stability index {index:.3f}"
-    return drawing.columns(shares[0], f"Rows of this week by {what}; {told}", beside=shares[1])
+    @property
+    def shares(self) -> tuple[list[float], list[float]]:
+        """Of the reference, and of this week."""
+        was, now = (
+            [count / (sum(counts) or 1) for count in counts]
+            for counts in (self.reference, self.now)
+        )
+        return was, now
+
+    def picture(self, what: str) -> str:
+        was, now = self.shares
+        told = shift(self.reference, self.now).words
+        return drawing.columns(now, f"Rows of this week by {what}; {told}", beside=was)
+
+    def table(self, names: Sequence[str]) -> list[tuple[str, float, float]]:
+        """Return the name and both shares of each bin."""
+        return list(zip(names, *self.shares, strict=True))

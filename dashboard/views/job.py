@@ -1,6 +1,7 @@
 """The pages of jobs: the list, and of one its labels, rows, rejects and files to download."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 from urllib.parse import urlencode
 
 from starlette.requests import Request
@@ -10,7 +11,8 @@ from starlette.routing import Route
 from dashboard import drawing
 from dashboard.asking import LONGEST_WORDS, fraction, whole
 from dashboard.figures.job_list import PAGE_JOBS, list_jobs
-from dashboard.figures.labels import LabelCounts
+from dashboard.figures.kept_totals import KeptTotals
+from dashboard.figures.labels import CONFIDENCE_BINS, LabelCounts, LabelsOverTime
 from dashboard.figures.rejects import PAGE_REJECTS, rejected_rows
 from dashboard.figures.rows import (
     PAGE_ROWS,
@@ -24,9 +26,9 @@ from dashboard.figures.rows import (
 from dashboard.saving import csv_parts, parquet_parts
 from dashboard.site import Site
 from db.errors import UsageError
-from db.ledger.jobs import get_job
+from db.ledger.jobs import JobRecord, get_job
 from db.ledger.rates import flow
-from db.ledger.totals import job_totals, reject_reasons
+from db.ledger.totals import reject_reasons
 
 #: The first bin of 20 that is at 0.9 or above.
 _SURE_FROM = 18
@@ -38,6 +40,7 @@ class JobViews:
     def __init__(self, site: Site) -> None:
         self._site = site
         self._labels = LabelCounts(site.store)
+        self._totals = KeptTotals(site.store)
 
     def routes(self) -> list[Route]:
         """Return the addresses."""
@@ -54,7 +57,7 @@ class JobViews:
     def jobs(self, request: Request) -> Response:
         """Show the jobs, the newest first."""
         before = whole(request.query_params, "before", 0) or None
-        jobs = list_jobs(self._site.store, before=before)
+        jobs = list_jobs(self._site.store, self._totals, before=before)
         more = jobs[-1].id if len(jobs) == PAGE_JOBS else None
         return self._site.page(request, "jobs.html", "Jobs", jobs=jobs, more=more)
 
@@ -63,7 +66,7 @@ class JobViews:
         job_id = request.path_params["job"]
         job = get_job(self._site.store, job_id)
         asked, after = _asked(job_id, request.query_params), _after(request.query_params)
-        rows = find_rows(self._site.store, asked, after)
+        rows = [] if job.state == "purged" else find_rows(self._site.store, asked, after)
         filters = _words(asked)
         following = None
         if len(rows) == PAGE_ROWS:
@@ -75,9 +78,7 @@ class JobViews:
             request,
             "job.html",
             f"Job {job_id}",
-            job=job,
-            totals=job_totals(self._site.store, job_id),
-            flow=flow(self._site.store, job_id) if job.state == "running" else None,
+            **self._counts(job),
             rows=rows,
             asked=asked,
             is_first=after is None,
@@ -93,15 +94,21 @@ class JobViews:
             request,
             "parts/totals.html",
             f"Job {job_id}",
-            job=job,
-            totals=job_totals(self._site.store, job_id),
-            flow=flow(self._site.store, job_id) if job.state == "running" else None,
+            **self._counts(job),
         )
+
+    def _counts(self, job: JobRecord) -> dict[str, Any]:
+        """Return what `parts/totals.html` shows."""
+        return {
+            "job": job,
+            "totals": self._totals.of(job.id, job.state),
+            "flow": flow(self._site.store, job.id) if job.state == "running" else None,
+        }
 
     def labels(self, request: Request) -> Response:
         """Show the labels of a job in pictures."""
         job_id = request.path_params["job"]
-        get_job(self._site.store, job_id)
+        job = get_job(self._site.store, job_id)
         labels = self._labels.of(job_id)
         found, over_time = labels.figures, labels.over_time
         colours = {label: place for place, label in enumerate(sorted(found.mix))}
@@ -109,7 +116,7 @@ class JobViews:
             request,
             "parts/labels.html",
             f"Labels of job {job_id}",
-            job_id=job_id,
+            job=job,
             found=found,
             colours=colours,
             bars={
@@ -117,20 +124,18 @@ class JobViews:
                 for label, count in found.mix.items()
             },
             over_time=over_time,
-            over_time_picture=drawing.stacked(
-                over_time.shares,
-                {label: colours.get(label, 0) for label in over_time.shares},
-                "Share of each label over the time of labelling",
-            )
-            if over_time
-            else "",
+            over_time_picture=_over_time_picture(over_time, colours) if over_time else "",
+            bins=[
+                (place / CONFIDENCE_BINS, (place + 1) / CONFIDENCE_BINS, count)
+                for place, count in enumerate(found.confidence)
+            ],
             confidence=drawing.columns(found.confidence, _confidence_title(found.confidence)),
         )
 
     def rejects(self, request: Request) -> Response:
         """Show the rows without a label, by reason."""
         job_id = request.path_params["job"]
-        get_job(self._site.store, job_id)
+        job = get_job(self._site.store, job_id)
         reason = request.query_params.get("reason", "")
         after = whole(request.query_params, "after", 0)
         rows = rejected_rows(self._site.store, job_id, reason, after)
@@ -141,7 +146,7 @@ class JobViews:
             request,
             "rejects.html",
             f"Rejects of job {job_id}",
-            job_id=job_id,
+            job=job,
             reasons=reject_reasons(self._site.store, job_id),
             reason=reason,
             rows=rows,
@@ -164,7 +169,8 @@ class JobViews:
         media_type: str,
     ) -> Response:
         job_id = request.path_params["job"]
-        get_job(self._site.store, job_id)
+        if get_job(self._site.store, job_id).state == "purged":
+            raise UsageError(f"job {job_id} was purged: its rows are gone, its counts stay")
         asked = _asked(job_id, request.query_params)
         return StreamingResponse(
             parts(every_row(self._site.store, asked)),
@@ -205,6 +211,19 @@ def _words(asked: RowFilter) -> dict[str, str]:
         "order": "" if asked.order is Order.ROW else asked.order.value,
     }
     return {name: value for name, value in words.items() if value}
+
+
+def _over_time_picture(found: LabelsOverTime, colours: Mapping[str, int]) -> str:
+    """Draw the labels over the time from the first point's beginning to the last one's end."""
+    begin, whole = found.times[0] - found.step / 2, found.times[-1] - found.times[0] + found.step
+    return drawing.stacked(
+        [(time - begin) / whole if whole else 0.5 for time in found.times],
+        found.step / whole if whole else 1.0,
+        found.shares,
+        {label: colours.get(label, 0) for label in found.shares},
+        "Share of each label over the time of labelling, left to right",
+        found.after_gap,
+    )
 
 
 def _confidence_title(counts: Sequence[int]) -> str:

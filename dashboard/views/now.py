@@ -6,6 +6,7 @@ from starlette.routing import Route
 
 from dashboard import drawing
 from dashboard.figures.job_list import running_jobs
+from dashboard.figures.kept_totals import KeptTotals
 from dashboard.figures.throughput import LOOK_BACK_SECONDS, ThroughputLine
 from dashboard.site import Site
 from db.ledger.backlog import backlog
@@ -19,6 +20,7 @@ class NowViews:
     def __init__(self, site: Site) -> None:
         self._site = site
         self._line = ThroughputLine(site.store)
+        self._totals = KeptTotals(site.store)
 
     def routes(self) -> list[Route]:
         """Return the addresses."""
@@ -35,7 +37,7 @@ class NowViews:
     def _shown(self, request: Request, template: str) -> Response:
         store = self._site.store
         lately = self._line.now()
-        jobs = running_jobs(store)
+        jobs = running_jobs(store, self._totals)
         waiting = backlog(store)
         rate = sum(lately.rows_per_second[-6:]) / 6
         return self._site.page(

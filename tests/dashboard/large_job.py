@@ -1,10 +1,17 @@
-"""A finished job of many rows, made by SQL alone."""
+"""A finished job of many rows, and one that runs, made by SQL alone."""
 
-from sqlalchemy import text
+from datetime import UTC, date, datetime, timedelta
+
+from sqlalchemy import insert, text
 
 from db.registry.versions import add_version, list_versions
+from db.schema import Chunk
 from db.store import Store
+from tests.db.ledger_parts import begin
 from tests.db.models import new_version
+
+#: The day on which all rows of the finished job were labelled.
+DAY = date(2026, 3, 1)
 
 LABELS = ("anger", "fear", "joy", "love", "sadness", "surprise")
 
@@ -14,7 +21,7 @@ _NUMBERS = {
     "postgresql": "WITH numbers (i) AS (SELECT generate_series(1, CAST(:rows AS bigint)))",
 }
 
-#: The time of row `at`, over two hours.
+#: The time of row `at`, over two hours; the rows of a chunk have the time of its closing.
 _TIME = {
     "sqlite": "strftime('%Y-%m-%d %H:%M:%f', '2026-03-01', (7200.0 * {at} / :rows) || ' seconds') || '000'",
     "postgresql": "timestamptz '2026-03-01 00:00:00+00' + interval '7200 seconds' * ({at} * 1.0 / :rows)",
@@ -81,7 +88,47 @@ def fill(store: Store, rows: int) -> None:
             text(_CHUNKS.format(**made, time=time.format(at="(i * 250)"))), {"rows": rows}
         )
         connection.execute(
-            text(_ROWS.format(**made, time=time.format(at="i"))),
+            text(_ROWS.format(**made, time=time.format(at="((i + 249) / 250 * 250)"))),
             {"rows": rows, "needle": rows - 10},
         )
+        if store.dialect == "postgresql":
+            connection.execute(text("SELECT setval(pg_get_serial_sequence('jobs', 'id'), 1)"))
         connection.execute(text("ANALYZE"))
+
+
+def fill_running(store: Store, chunks: int) -> int:
+    """Add a job that runs, of so many chunks of 250 rows each; return its number.
+
+    One was closed every five seconds until now; ten more are open.
+    """
+    job = begin(store, identity="two", name="endless", stream="stdin").job
+    now = datetime.now(UTC)
+    with store.write() as connection:
+        connection.execute(
+            insert(Chunk),
+            [
+                {
+                    "job_id": job,
+                    "number": number,
+                    "row_count": 250,
+                    "labeled": 250 if number <= chunks else 0,
+                    "state": "done" if number <= chunks else "queued",
+                    "queue": "labelstream",
+                    "engine": "openvino" if number <= chunks else None,
+                    "model_version": 1 if number <= chunks else None,
+                    "tokens": 5500 if number <= chunks else None,
+                    "busy_seconds": 0.25 if number <= chunks else None,
+                    "queued_at": now - timedelta(seconds=_age(chunks - number) + 3),
+                    "done_at": now - timedelta(seconds=_age(chunks - number))
+                    if number <= chunks
+                    else None,
+                }
+                for number in range(1, chunks + 11)
+            ],
+        )
+    return job
+
+
+def _age(newer: int) -> float:
+    """Return how many seconds ago a chunk was closed after which so many were."""
+    return 5.0 * max(newer, 0) + 3

@@ -1,22 +1,21 @@
 """What the pages show is what the tables hold, on both databases."""
 
 import math
-from datetime import UTC, datetime, timedelta
+import random
+from datetime import timedelta
 
 import pytest
 
-from dashboard.figures.days import MOMENT_ROWS, MOMENTS, day_counts
 from dashboard.figures.labels import LabelCounts, label_figures, labels_over_time
 from dashboard.figures.rejects import rejected_rows
 from dashboard.figures.rows import Order, RowFilter, every_row, find_rows
-from dashboard.figures.stability import stability_index
-from dashboard.figures.throughput import LOOK_BACK_SECONDS, ThroughputLine
-from db.registry.names import ModelRef
-from db.registry.versions import resolve
+from dashboard.figures.stability import SHIFTED, shift, stability_index
+from dashboard.saving import parquet_parts
+from db.errors import UsageError
+from db.ledger.stopping import purge
 from db.store import Store
 from tests.dashboard.large_job import fill
-from tests.db.closings import close_chunk
-from tests.db.ledger_parts import add, begin, change, held, result_of, value
+from tests.db.ledger_parts import add, begin, change, value
 
 ROWS = 5000
 
@@ -40,16 +39,6 @@ def test_labels_and_confidence_are_counted_as_the_table_has_them(filled: Store) 
     assert sum(found.confidence[:4]) == 0, "no row is below 0.2"
 
 
-def test_the_labels_of_a_job_that_runs_are_counted_anew(store: Store) -> None:
-    job = begin(store)
-    counts = LabelCounts(store)
-    for number in (1, 2):
-        add(job, 3 * number - 2, 3)
-        taken = held(store, job.job, number)
-        close_chunk(store, taken, result_of(taken))
-        assert counts.of(job.job).figures.mix == {"joy": 3 * number}
-
-
 def test_a_confidence_of_one_is_in_the_last_bin(filled: Store) -> None:
     change(filled, "UPDATE labeled_texts SET confidence = 1.0")
     assert label_figures(filled, 1).confidence[-1] == ROWS
@@ -70,6 +59,35 @@ def test_the_labels_over_time_are_shares_and_in_the_order_of_time(filled: Store)
     assert part is not None
     assert 0 < part.sampled_rows < ROWS
     assert labels_over_time(filled, 2) is None
+
+
+def test_where_no_row_that_is_looked_at_has_a_label_there_is_no_course(filled: Store) -> None:
+    # Between the windows of so large a job nothing is looked at.
+    change(filled, "DELETE FROM labeled_texts WHERE row_number > 1")
+    change(filled, "UPDATE labeled_texts SET row_number = 1000000")
+    assert LabelCounts(filled).of(1).figures.rows == 1
+    assert labels_over_time(filled, 1) is None
+
+
+def test_a_stretch_in_which_the_job_stood_still_is_a_gap_and_one_not_looked_at_is_none(
+    filled: Store,
+) -> None:
+    whole = labels_over_time(filled, 1)
+    assert whole is not None
+    assert (len(whole.times), whole.after_gap) == (10, frozenset()), "two chunks a point"
+    # The middle of the rows is not looked at, but their chunks are there.
+    change(filled, "DELETE FROM labeled_texts WHERE row_number BETWEEN 2001 AND 3500")
+    unseen = labels_over_time(filled, 1)
+    assert unseen is not None
+    assert unseen.after_gap == frozenset()
+    change(filled, "DELETE FROM chunks WHERE number BETWEEN 9 AND 14")
+    found = labels_over_time(filled, 1)
+    assert found is not None
+    assert found.times == unseen.times
+    (after,) = found.after_gap
+    stood_still = found.times[after] - found.times[after - 1]
+    assert stood_still > 2 * found.step
+    assert abs(found.times[1] - found.times[0] - found.step) < timedelta(milliseconds=1)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +123,7 @@ def test_pages_have_every_row_once_and_in_order(
 ) -> None:
     change(filled, "UPDATE labeled_texts SET confidence = 0.5 WHERE row_number % 3 = 0")
     wanted = RowFilter(1, order=order, **asked)  # type: ignore[arg-type]
-    rows = [row for page in every_row(filled, wanted, at_once=170) for row in page]
+    rows = [row for page in every_row(filled, wanted, part_rows=170) for row in page]
     where = {
         "label": "label = :label",
         "at_least": "confidence >= :at_least",
@@ -131,30 +149,6 @@ def test_rejects_are_shown_by_reason_and_page_by_page(store: Store) -> None:
     assert {row.reason for row in first} == {"empty text"}
 
 
-def test_what_was_closed_lately_is_in_the_throughput_once(store: Store) -> None:
-    line = ThroughputLine(store)
-    assert sum(line.now().rows_per_second) == 0
-    job = begin(store)
-    for number, ago in enumerate((595, 100, 35, 35), start=1):
-        add(job, 10 * number - 9, 10)
-        taken = held(store, job.job, number)
-        close_chunk(store, taken, result_of(taken))
-        at = datetime.now(UTC) - timedelta(seconds=ago)
-        change(
-            store,
-            "UPDATE chunks SET done_at = :at WHERE number = :number",
-            at=at.strftime("%Y-%m-%d %H:%M:%S.%f") if store.dialect == "sqlite" else at,
-            number=number,
-        )
-        # Looked at again and again: nothing is counted twice.
-        line.now()
-    # The line that has looked before knows what is over; one that looks anew sees all of it.
-    fresh = ThroughputLine(store).now()
-    assert len(fresh.rows_per_second) == LOOK_BACK_SECONDS // 10
-    assert sum(fresh.rows_per_second) * 10 in (30, 40), "the first may be out of sight by now"
-    assert sum(line.now().rows_per_second) * 10 <= 40
-
-
 def test_the_stability_index_is_that_of_hand_and_0_for_the_same() -> None:
     assert stability_index([10, 20, 30], [10, 20, 30]) == 0
     assert stability_index([500, 1000, 1500], [10, 20, 30]) == pytest.approx(0, abs=0.001)
@@ -169,31 +163,56 @@ def test_the_stability_index_is_that_of_hand_and_0_for_the_same() -> None:
     assert shifted > 1
 
 
-def test_a_day_is_counted_whole_by_label_and_its_sample_is_of_all_labels(filled: Store) -> None:
-    # Two chunks of the same time, whose rows the index has by label.
-    change(
-        filled,
-        "UPDATE labeled_texts SET labeled_at ="
-        " (SELECT min(labeled_at) FROM labeled_texts) WHERE row_number <= 2500",
-    )
-    version = resolve(filled, ModelRef("emotion", None, 1))
-    day = datetime(2026, 3, 1, tzinfo=UTC).date()
-    found = day_counts(filled, version, day, lambda texts: [len(text.split()) for text in texts])
-    assert found.rows == ROWS
-    assert MOMENT_ROWS < found.sampled <= MOMENTS * MOMENT_ROWS
-    assert sum(found.tokens) == found.sampled
-    nothing = day_counts(filled, version, day + timedelta(days=1), None)
-    assert (nothing.rows, nothing.sampled, sum(nothing.tokens)) == (0, 0, 0)
+def test_of_a_long_text_the_table_shows_the_beginning_and_says_so(filled: Store) -> None:
+    long = "é" * 501
+    change(filled, "UPDATE labeled_texts SET text = :long WHERE row_number = 2", long=long)
+    change(filled, "UPDATE labeled_texts SET text = :long WHERE row_number = 3", long=long[1:])
+    change(filled, "UPDATE labeled_texts SET text = NULL WHERE row_number = 4")
+    rows = find_rows(filled, RowFilter(1), limit=4)
+    assert [row.cut for row in rows] == [False, True, False, False]
+    assert rows[1].text == rows[2].text == long[1:]
+    assert rows[3].text is None
+    assert next(every_row(filled, RowFilter(1)))[1].text == long, "a file has all of it"
 
 
-def test_of_one_moment_rows_are_drawn_and_not_taken_in_the_order_of_labels(filled: Store) -> None:
-    change(
-        filled, "UPDATE labeled_texts SET labeled_at = (SELECT max(labeled_at) FROM labeled_texts)"
-    )
-    change(filled, "UPDATE labeled_texts SET confidence = 0.3 WHERE label = 'anger'")
-    change(filled, "UPDATE labeled_texts SET confidence = 0.9 WHERE label <> 'anger'")
-    version = resolve(filled, ModelRef("emotion", None, 1))
-    day = datetime(2026, 3, 1, tzinfo=UTC).date()
-    found = day_counts(filled, version, day, None)
-    assert found.sampled >= MOMENT_ROWS
-    assert sum(found.confidence[18:]) > 0, "the index begins with anger"
+def test_a_part_of_a_file_has_no_more_characters_than_it_may_but_always_a_row(
+    filled: Store,
+) -> None:
+    change(filled, "DELETE FROM labeled_texts WHERE row_number > 9")
+    change(filled, "UPDATE labeled_texts SET text = 'xxxx', external_id = 'id'")
+    change(filled, "UPDATE labeled_texts SET text = :long WHERE row_number = 5", long="x" * 100)
+    parts = every_row(filled, RowFilter(1), part_rows=3, part_characters=12)
+    assert [[row.row for row in part] for part in parts] == [[1, 2], [3, 4], [5], [6, 7], [8, 9]]
+    parts = every_row(filled, RowFilter(1), part_rows=3, part_characters=1000)
+    assert [len(part) for part in parts] == [3, 3, 3]
+
+
+def test_a_job_that_is_purged_while_it_is_read_does_not_end_as_a_file(filled: Store) -> None:
+    parts = every_row(filled, RowFilter(1), part_rows=1000)
+    assert len(next(parts)) == 1000
+    saved = parquet_parts(every_row(filled, RowFilter(1), part_rows=1000))
+    got = next(saved)
+    purge(filled, 1)
+    with pytest.raises(UsageError, match="purged meanwhile"):
+        list(parts)
+    with pytest.raises(UsageError, match="purged meanwhile"):
+        got += b"".join(saved)
+    assert not got.endswith(b"PAR1"), "that is how a whole file ends"
+
+
+def test_chance_alone_never_says_shifted() -> None:
+    drawn = random.Random(7)
+    for bins, rows in ((6, 20), (20, 20), (20, 200), (15, 1000), (20, 1000)):
+        reference = [2000 // bins] * bins
+        for _ in range(50):
+            now = [0] * bins
+            for _ in range(rows):
+                now[drawn.randrange(bins)] += 1
+            found = shift(reference, now)
+            assert not found.shifted, (bins, rows)
+            assert found.too_few is (rows < 1000), (bins, rows)
+    # The same rows would say so if they were not too few.
+    assert (stability_index([100] * 20, [1] * 10 + [0] * 10) or 0) > SHIFTED
+    assert shift([1000, 1000], [2000, 0]).shifted
+    assert shift([1000, 1000], [0, 0]).words == "nothing to compare"
+    assert shift([1000, 1000], [2, 0]).words == "too few rows to compare"
