@@ -147,7 +147,11 @@ class Part {
     const active = this.element.contains(document.activeElement) ? document.activeElement : null;
     const held = active && nameOf(active);
     const scrolled = [...this.element.querySelectorAll(".scroll")].map((one) => one.scrollLeft);
+    const unfolded = [...this.element.querySelectorAll("details[open]")].map((one) => one.id);
     this.element.replaceChildren(...body.childNodes);
+    this.element.querySelectorAll("details").forEach((one) => {
+      one.open = unfolded.includes(one.id);
+    });
     if (held) {
       const again = [...this.element.querySelectorAll("a, button, input, summary, [tabindex]")].find(
         (one) => nameOf(one) === held,

@@ -68,7 +68,7 @@ class DriftViews:
 
     def routes(self) -> list[Route]:
         """Return the addresses."""
-        return [Route("/drift", self.page), Route("/drift/{model}/{version:int}", self.version)]
+        return [Route("/drift", self.page), Route("/drift/{model}/{version:number}", self.version)]
 
     def page(self, request: Request) -> Response:
         """Show the versions that serve."""

@@ -9,7 +9,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from dashboard import drawing
-from dashboard.asking import LONGEST_WORDS, fraction, whole
+from dashboard.asking import fraction, whole, words
 from dashboard.figures.job_list import PAGE_JOBS, list_jobs
 from dashboard.figures.kept_totals import KeptTotals
 from dashboard.figures.labels import CONFIDENCE_BINS, LabelCounts, LabelsOverTime
@@ -46,12 +46,12 @@ class JobViews:
         """Return the addresses."""
         return [
             Route("/jobs", self.jobs),
-            Route("/jobs/{job:int}", self.job),
-            Route("/jobs/{job:int}/now", self.totals),
-            Route("/jobs/{job:int}/labels", self.labels),
-            Route("/jobs/{job:int}/rejects", self.rejects),
-            Route("/jobs/{job:int}/rows.csv", self.csv),
-            Route("/jobs/{job:int}/rows.parquet", self.parquet),
+            Route("/jobs/{job:number}", self.job),
+            Route("/jobs/{job:number}/now", self.totals),
+            Route("/jobs/{job:number}/labels", self.labels),
+            Route("/jobs/{job:number}/rejects", self.rejects),
+            Route("/jobs/{job:number}/rows.csv", self.csv),
+            Route("/jobs/{job:number}/rows.parquet", self.parquet),
         ]
 
     def jobs(self, request: Request) -> Response:
@@ -136,7 +136,7 @@ class JobViews:
         """Show the rows without a label, by reason."""
         job_id = request.path_params["job"]
         job = get_job(self._site.store, job_id)
-        reason = request.query_params.get("reason", "")
+        reason = words(request.query_params, "reason")
         after = whole(request.query_params, "after", 0)
         rows = rejected_rows(self._site.store, job_id, reason, after)
         more = None
@@ -185,8 +185,8 @@ def _asked(job: int, given: Mapping[str, str]) -> RowFilter:
         raise UsageError(f"rows are not ordered by {order[:40]!r}: row or confidence")
     return RowFilter(
         job=job,
-        words=given.get("words", "").replace("\0", "")[:LONGEST_WORDS],
-        label=given.get("label", "")[:LONGEST_WORDS],
+        words=words(given, "words"),
+        label=words(given, "label"),
         at_least=fraction(given, "at_least"),
         at_most=fraction(given, "at_most"),
         only_unsure=given.get("unsure") == "1",

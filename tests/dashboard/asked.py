@@ -2,8 +2,11 @@
 
 import asyncio
 from collections.abc import Callable, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+
+import anyio
 
 from dashboard.access import Access
 from dashboard.app import make_app
@@ -67,5 +70,7 @@ class Asked:
                 parts.append(message["body"])
                 await asyncio.to_thread(on_part, message["body"])
 
-        asyncio.run(self._app(scope, first_receive, send))
+        # In a thread of its own: a browser's loop may run in this one.
+        with ThreadPoolExecutor(1) as other:
+            other.submit(anyio.run, self._app, scope, first_receive, send).result()
         return status, b"".join(parts).decode(errors="replace")

@@ -163,7 +163,7 @@ def test_a_wrong_question_is_one_line_and_no_traceback(cluster: Cluster, page: S
         (f"/review/{job}/row?strategy=worst", 400, "rows are not chosen by"),
         ("/static/../app.py", 404, "there is no such page"),
         ("/static/%2e%2e/app.py", 404, "there is no such page"),
-        ("/jobs/99999999999999999999999", 400, "there is no job"),
+        ("/jobs/99999999999999999999999", 404, "there is no such page"),
     ):
         got, _, said = page.ask("GET", path)
         assert got == status, path
