@@ -12,6 +12,7 @@ import redis
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.cluster import Cluster, wait_until
+from tests.pipeline.test_poison import POISONED, ROWS, source
 from tests.services import free_port, start_redis
 
 #: The samples of one scrape: by name and labels.
@@ -103,6 +104,23 @@ def test_what_is_told_equals_what_the_database_counts(cluster: Cluster, file: Pa
     body = asked(ports[0], "/metrics")[1]
     assert "text number" not in body
     assert "rows.csv" not in body
+
+
+def test_rows_that_the_worker_rejects_are_told_as_the_database_counts_them(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    poison = dict.fromkeys((7, 120, 299), "raise")
+    port = serving(cluster, **POISONED)
+    done = cluster.ingest(source(tmp_path, poison))
+    assert (done["labeled"], done["rejected"]) == (ROWS - 3, 3)
+
+    def told(outcome: str) -> float:
+        return total(scraped(port), "labelstream_rows_total", outcome=outcome)
+
+    wait_until(lambda: told("labeled") == ROWS - 3, 30, "what was done is counted")
+    rejected = cluster.value("SELECT sum(rejected_worker) FROM chunks")
+    assert told("rejected") == rejected == 3
+    assert told("labeled") == cluster.value("SELECT count(*) FROM labeled_texts")
 
 
 def test_what_waits_is_told_while_it_waits(cluster: Cluster, file: Path) -> None:
