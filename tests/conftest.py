@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 import redis
+from playwright.sync_api import Browser, sync_playwright
 
 from db.migrate import upgrade
 from db.settings import get_settings
 from db.store import Store
 from tests.cluster import TEST_ENGINE
+from tests.dashboard.pages import browser_path
 from tests.databases import fresh_database
 from tests.object_store import ObjectStore, fresh_bucket, start_object_store
 from tests.services import start_postgres, start_redis
@@ -177,3 +179,16 @@ def registry_address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "folder":
         return str(tmp_path / "registry")
     return f"{request.getfixturevalue('bucket')}/models"
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A headless Chromium; one a process, for a second would not start beside it."""
+    path = browser_path()
+    if path is None:
+        pytest.skip("no Chromium: install chromium, or set LABELSTREAM_TEST_CHROMIUM to its path")
+    with sync_playwright() as playwright:
+        # As root it has no sandbox.
+        started = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield started
+        started.close()

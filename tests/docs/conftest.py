@@ -12,7 +12,6 @@ import pytest
 from sqlalchemy import URL, make_url
 
 from tests.cluster import BIN, clean_environment
-from tests.dashboard.conftest import browser as browser
 from tests.databases import fresh_database
 from tests.deploy.compose import ROOT
 from tests.docs.blocks import PAGES
