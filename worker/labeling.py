@@ -23,6 +23,7 @@ from worker.encoder import EncodedRows
 from worker.engine_threads import Binding, ChunkLogits, EngineThreads
 from worker.gate import Gate, GateClosed
 from worker.keeper import Hold, LeaseKeeper
+from worker.logs import tell
 from worker.messages import ChunkMessage
 from worker.metrics import CHUNKS, REUSED_ROWS, ROWS
 from worker.predictions import predict
@@ -220,20 +221,21 @@ class ChunkLabeler:
                 held.number,
             )
             return True
-        log.info(
-            "chunk done: job=%s chunk=%s model=%s engine=%s rows=%s rejected=%s tokens=%s "
-            "ms=%.0f compute_ms=%.0f repeated=%s remembered=%s",
-            held.job.id,
-            held.number,
-            binding.version,
-            binding.engine_name,
-            len(rows),
-            landed.rejected,
-            result.tokens,
-            (time.monotonic() - started) * 1000,
-            result.busy_seconds * 1000,
-            logits.repeated,
-            logits.remembered,
+        tell(
+            log,
+            "chunk done",
+            job=held.job.id,
+            chunk=held.number,
+            model=binding.version.model,
+            model_version=binding.version.version,
+            engine=binding.engine_name,
+            rows=len(rows),
+            rejected=landed.rejected,
+            tokens=result.tokens,
+            ms=round((time.monotonic() - started) * 1000),
+            compute_ms=round(result.busy_seconds * 1000),
+            repeated=logits.repeated,
+            remembered=logits.remembered,
         )
         return True
 

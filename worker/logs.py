@@ -75,10 +75,18 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
+        # As `tell` gives them.
         entry.update(getattr(record, "event", {}))
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
         return json.dumps(entry, default=str)
+
+
+def tell(log: logging.Logger, what: str, **fields: str | int) -> None:
+    """Log an event with its fields: as `what: name=value …` in text, as fields of their own in JSON."""
+    if log.isEnabledFor(logging.INFO):
+        words = " ".join(f"{name}={value}" for name, value in fields.items())
+        log.info("%s: %s", what, words, extra={"event": {"event": what, **fields}})
 
 
 def set_up_logging(settings: Settings) -> None:
