@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dashboard import numbers
 from dashboard.access import SECURITY_HEADERS
+from dashboard.asking import is_part
 from dashboard.site import FOLDER, Site
 from dashboard.views.drift import DriftViews
 from dashboard.views.job import JobViews
@@ -43,7 +44,7 @@ def make_app(site: Site, hosts: tuple[str, ...] = LOOPBACK_HOSTS) -> ASGIApp:
         refusal = site.access.refusal(request)
         if refusal is None:
             return await call(request)
-        if refusal.status == HTTPStatus.UNAUTHORIZED and not _is_part(request):
+        if refusal.status == HTTPStatus.UNAUTHORIZED and not is_part(request):
             return RedirectResponse(f"/sign-in?to={quote(_page_of(request))}", 303)
         return _told(site, request, refusal.status, refusal.reason)
 
@@ -117,10 +118,5 @@ def _failed(site: Site, request: Request, error: Exception) -> Response:
 
 
 def _told(site: Site, request: Request, status: int, reason: str) -> Response:
-    template = "parts/failure.html" if _is_part(request) else "failure.html"
+    template = "parts/failure.html" if is_part(request) else "failure.html"
     return site.page(request, template, "That did not work", status, reason=reason)
-
-
-def _is_part(request: Request) -> bool:
-    """Whether a script asks for a part of a page that is shown already."""
-    return request.headers.get("x-part") == "1"

@@ -3,12 +3,19 @@
 from collections.abc import Mapping
 from typing import Any
 
+from starlette.requests import Request
+
 from db.defaults import LARGEST_NUMBER
 from db.errors import UsageError
 from db.text import is_storable
 
 #: Characters of a word that is searched for, or of a name or a reason.
 LONGEST_WORDS = 500
+
+
+def is_part(request: Request) -> bool:
+    """Whether a script asks for a part of a page that is shown already."""
+    return request.headers.get("x-part") == "1"
 
 
 def words(given: Mapping[str, Any], name: str) -> str:

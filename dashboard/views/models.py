@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from dashboard.asking import whole, words
+from dashboard.asking import is_part, whole, words
 from dashboard.comparing import Asked, Comparisons
 from dashboard.figures.job_list import list_jobs
 from dashboard.forms import read_form
@@ -184,10 +184,9 @@ class ModelViews:
         made = self._comparisons.of(asked)
         if made is None:
             raise UsageError("nobody asked for this comparison: begin it from the model's page")
-        is_part = request.headers.get("x-part") == "1"
         return self._site.page(
             request,
-            "parts/comparison.html" if is_part else "comparison.html",
+            "parts/comparison.html" if is_part(request) else "comparison.html",
             f"{asked.before} beside {asked.after}",
             model=model,
             asked=asked,

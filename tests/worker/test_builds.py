@@ -29,7 +29,7 @@ from db.registry.names import parse_ref
 from db.registry.versions import Version, resolve
 from db.settings import Settings, get_settings
 from db.store import Store, open_store
-from tests.cluster import clean_environment, wait_until
+from tests.cluster import Cluster, clean_environment, wait_until
 from worker import builds
 from worker.build import build
 from worker.builds import build_key
@@ -377,3 +377,37 @@ def test_a_worker_labels_by_the_build_and_says_so_of_every_row(
     assert [row.label for row, sure in zip(rows, clear, strict=True) if sure] == [
         label for label, sure in zip(expected, clear, strict=True) if sure
     ]
+
+
+def test_a_worker_that_dies_with_micro_batches_side_by_side_loses_no_row(
+    settings: Settings, store: Store, tmp_path: Path, redis_url: str
+) -> None:
+    rows = 3000
+    file = tmp_path / "texts.txt"
+    file.write_text("".join(f"today i feel like number {n}\n" for n in range(rows)))
+    cluster = Cluster(tmp_path, redis_url, store.url, settings.registry)
+    cluster.settings |= {
+        "LABELSTREAM_ENGINE": "openvino",
+        # On two processors these are two micro-batches at once.
+        "LABELSTREAM_THREADS": "2",
+        "LABELSTREAM_CACHE_MB": "0",
+    }
+    try:
+        victim = cluster.start_worker()
+        job = cluster.start_producer("ingest", file, "--wait", "--json")
+        stored = "SELECT count(*) FROM labeled_texts"
+        wait_until(lambda: cluster.value(stored) > 0, 60, "the first rows are labelled")
+        victim.kill()
+        victim.wait(timeout=10)
+        assert cluster.value("SELECT count(*) FROM chunks WHERE state = 'leased'") > 0
+        assert cluster.value(stored) < rows, "in the middle of it"
+        cluster.start_worker()
+        _, err = job.communicate(timeout=120)
+        assert job.returncode == 0, err
+        assert cluster.value(stored) == rows
+        assert cluster.value("SELECT count(DISTINCT text) FROM labeled_texts") == rows
+        assert cluster.value("SELECT sum(labeled) FROM chunks") == rows
+        engines = cluster.rows("SELECT DISTINCT engine FROM labeled_texts")
+        assert [engine for (engine,) in engines] == ["openvino"]
+    finally:
+        cluster.stop()
