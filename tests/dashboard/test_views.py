@@ -166,7 +166,8 @@ def test_a_million_rows_are_searched_and_paged_through(page: Served, browser: Br
         show(window, "/jobs/1")
         assert f"{ROWS:,}" in window.inner_text("main")
         assert shown_rows(window) == list(range(1, 51))
-        window.get_by_role("link", name="Next rows").click()
+        with window.expect_navigation():
+            window.get_by_role("link", name="Next rows").click()
         assert shown_rows(window) == list(range(51, 101))
         window.get_by_label("text has").fill("needle in the HAY")
         window.get_by_role("button", name="Show").click()

@@ -61,7 +61,8 @@ def test_the_numbers_of_a_job_move_while_it_runs(
         for label, count in mix:
             row = window.locator(".bars tr").filter(has_text=label)
             assert f"{count:,}" in row.inner_text()
-        window.get_by_role("link", name="1", exact=True).last.click()
+        with window.expect_navigation():
+            window.get_by_role("link", name="1", exact=True).last.click()
         assert "empty text" in window.inner_text("main")
 
 
@@ -74,7 +75,9 @@ def test_rows_are_found_by_words_label_confidence_and_doubt_and_downloaded(
         window.goto("/jobs/1")
         window.get_by_label("text has").fill("NUMBER 29")
         window.get_by_label("label", exact=True).fill("joy")
-        window.get_by_role("button", name="Show").click()
+        # What is read next does not wait for the page by itself.
+        with window.expect_navigation():
+            window.get_by_role("button", name="Show").click()
         wanted = cluster.rows(
             "SELECT row_number FROM labeled_texts WHERE text LIKE '%number 29%' AND label = 'joy'"
             " ORDER BY row_number"
