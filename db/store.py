@@ -89,6 +89,9 @@ class Store:
             engine = create_engine(
                 self.url,
                 connect_args={"timeout": SQLITE_BUSY_SECONDS, "check_same_thread": False},
+                # Who writes next, one at a time, has the connection of who wrote last, which knows
+                # the pages that were written.
+                pool_use_lifo=True,
                 **common,
             )
             event.listen(engine, "connect", _prepare_sqlite)

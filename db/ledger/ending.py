@@ -13,6 +13,7 @@ OPEN_STATES = ("queued", "leased")
 
 
 _JOBS = table_of(Job)
+_CHUNKS = table_of(Chunk)
 
 _STATE = select(_JOBS.c.state, _JOBS.c.source_exhausted).where(_JOBS.c.id == bindparam("of_job"))
 
@@ -23,19 +24,22 @@ _LOCKED = (
     .with_for_update(key_share=True)
 )
 
-
-_EXHAUSTED = select(_JOBS.c.source_exhausted).where(_JOBS.c.id == bindparam("of_job"))
+#: Whether the job has an open chunk.
+_HAS_OPEN = select(
+    exists().where(_CHUNKS.c.job_id == bindparam("of_job"), _CHUNKS.c.state.in_(OPEN_STATES))
+)
 
 
 def may_be_complete(connection: Connection, job_id: int) -> bool:
     """Whether the job is to be looked at after the commit of `connection`, which closes a chunk.
 
     On SQLite who writes writes alone: a source that is not exhausted now is exhausted after that
-    commit, by somebody who looks then. Elsewhere only a look after the commit tells.
+    commit, by somebody who looks then, and a chunk that is open now is closed after it, likewise.
+    Elsewhere only a look after the commit tells.
     """
     if connection.dialect.name != "sqlite":
         return True
-    return bool(connection.scalar(_EXHAUSTED, {"of_job": job_id}))
+    return _look(connection, job_id)[1]
 
 
 def end_if_complete(store: Store, job_id: int) -> str:
@@ -45,19 +49,18 @@ def end_if_complete(store: Store, job_id: int) -> str:
     own, the job is locked first and the chunks are looked at in a statement begun after that, so
     that of two last closings at least one sees the other.
     """
-    # No lock for what is nearly always so: whoever exhausts the source later looks for itself,
-    # after its own commit, and sees what was committed before this.
+    # No lock for what is nearly always so. Whoever exhausts the source later, or closes a chunk that
+    # is open to this look, looks for itself, after its own commit, and sees what was committed
+    # before this.
     with store.read() as connection:
-        state, exhausted = connection.execute(_STATE, {"of_job": job_id}).one()
-    if state != "running" or not exhausted:
-        return str(state)
+        state, is_complete = _look(connection, job_id)
+    if state != "running" or not is_complete:
+        return state
     with store.write() as connection:
         job = connection.execute(_LOCKED, {"of_job": job_id}).one()
         if job.state != "running" or not job.source_exhausted:
             return str(job.state)
-        if connection.scalar(
-            select(exists().where(Chunk.job_id == job_id, Chunk.state.in_(OPEN_STATES)))
-        ):
+        if connection.scalar(_HAS_OPEN, {"of_job": job_id}):
             return "running"
         error = job.source_error or _too_many_rejects(connection, job_id, job)
         state = "failed" if error else "done"
@@ -73,6 +76,12 @@ def end_if_complete(store: Store, job_id: int) -> str:
             )
         )
         return state
+
+
+def _look(connection: Connection, job_id: int) -> tuple[str, bool]:
+    """Return the job's state, and whether nothing of it is to come or open."""
+    state, exhausted = connection.execute(_STATE, {"of_job": job_id}).one()
+    return str(state), bool(exhausted and not connection.scalar(_HAS_OPEN, {"of_job": job_id}))
 
 
 def reject_limit(max_rejects: str | None, rows: int) -> float | None:
