@@ -7,6 +7,8 @@ from typing import Any
 
 import psycopg
 from sqlalchemy import URL, Engine, event
+from sqlalchemy.exc import InvalidatePoolError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 #: Seconds for a connection to be made.
 CONNECT_SECONDS = 5
@@ -26,6 +28,11 @@ _CLIENT_KEEPALIVES = {
     "keepalives_count": 3,
     "tcp_user_timeout": 30_000,
 }
+
+#: Seconds without use after which a connection is tried before it is used.
+_REST_SECONDS = 1.0
+
+_RESTS_SINCE = "labelstream_rests_since"
 
 #: The same from the server's side, so that a machine that vanished in the middle of a transaction
 #: does not keep its locks; no wait for a lock takes longer than its limit.
@@ -59,6 +66,30 @@ def watch_connections(engine: Engine) -> None:
     @event.listens_for(engine, "do_connect")
     def connect(_: Any, __: Any, arguments: list[Any], parameters: dict[str, Any]) -> Any:
         return WatchedConnection.connect(*arguments, **parameters)
+
+
+def ping_rested(engine: Engine) -> None:
+    """Let `engine` try a connection that has rested before it is used, and make a new one if need be.
+
+    Not one that has just been used, as SQLAlchemy's own way does: a chunk takes three, and each try is
+    a way to the server. One that broke in that second is met by who uses it, and tried again there.
+    """
+
+    @event.listens_for(engine, "checkin")
+    def note(_: Any, record: ConnectionPoolEntry) -> None:
+        record.info[_RESTS_SINCE] = time.monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def ping(raw: Any, record: ConnectionPoolEntry, _: Any) -> None:
+        # A new connection has not rested yet.
+        since = record.info.pop(_RESTS_SINCE, None)
+        if since is None or time.monotonic() - since < _REST_SECONDS:
+            return
+        try:
+            engine.dialect.do_ping(raw)
+        except psycopg.Error:
+            # Those that rested as long will be as dead.
+            raise InvalidatePoolError from None
 
 
 class WatchedConnection(psycopg.Connection[Any]):

@@ -84,14 +84,13 @@ class Store:
             "hide_parameters": True,
             "json_serializer": dump_json,
             "json_deserializer": json.loads,
+            # The connection that was used last has what the next one needs: pages, plans.
+            "pool_use_lifo": True,
         }
         if self.dialect == "sqlite":
             engine = create_engine(
                 self.url,
                 connect_args={"timeout": SQLITE_BUSY_SECONDS, "check_same_thread": False},
-                # Who writes next, one at a time, has the connection of who wrote last, which knows
-                # the pages that were written.
-                pool_use_lifo=True,
                 **common,
             )
             event.listen(engine, "connect", _prepare_sqlite)
@@ -99,17 +98,17 @@ class Store:
             event.listen(engine, "invalidate", _roll_back_sqlite)
             return engine
         # Imported here: who uses SQLite needs no driver of PostgreSQL.
-        from db.postgres import connect_args, watch_connections
+        from db.postgres import connect_args, ping_rested, watch_connections
 
         engine = create_engine(
             self.url,
             pool_size=8,
             max_overflow=8,
-            pool_pre_ping=True,
             connect_args=connect_args(make_url(self.url)),
             **common,
         )
         watch_connections(engine)
+        ping_rested(engine)
         return engine
 
     @contextmanager
@@ -117,6 +116,19 @@ class Store:
         """Open a transaction that only reads."""
         with self._connected() as connection, connection.begin():
             yield connection
+
+    @contextmanager
+    def peek(self) -> Iterator[Connection]:
+        """Open a connection for statements that only read, and need not be of one moment.
+
+        On PostgreSQL without a transaction, whose begin and end are each a way to the server.
+        """
+        if self.dialect == "sqlite":
+            with self.read() as connection:
+                yield connection
+        else:
+            with self._connected() as connection:
+                yield connection.execution_options(isolation_level="AUTOCOMMIT")
 
     @contextmanager
     def write(self) -> Iterator[Connection]:

@@ -52,7 +52,7 @@ def end_if_complete(store: Store, job_id: int) -> str:
     # No lock for what is nearly always so. Whoever exhausts the source later, or closes a chunk that
     # is open to this look, looks for itself, after its own commit, and sees what was committed
     # before this.
-    with store.read() as connection:
+    with store.peek() as connection:
         state, is_complete = _look(connection, job_id)
     if state != "running" or not is_complete:
         return state

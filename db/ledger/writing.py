@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
+from db.copy_text import copy_text
 from db.failures import error_kind, may_pass
 from db.ledger.claiming import Claim
 from db.ledger.results import ChunkResult, LabeledRows
@@ -45,6 +46,14 @@ _TYPES = {
     "confidence": "double precision",
 }
 _SHARED_TYPES = ("bigint", "text", "text", "integer", "text", "timestamptz")
+#: How COPY takes each type.
+_KINDS = {
+    **dict.fromkeys(("text", "jsonb", "timestamptz"), "text"),
+    **dict.fromkeys(("bigint", "integer", "double precision"), "number"),
+    "boolean": "boolean",
+}
+_SHARED_KINDS = tuple(_KINDS[kind] for kind in _SHARED_TYPES)
+_OWN_KINDS = tuple(_KINDS[_TYPES[name]] for name in _OWN)
 _SHARED_VALUES = ", ".join(f"%s::{kind}" for kind in _SHARED_TYPES)
 _COPY = f"COPY labeled_texts ({_COLUMNS}) FROM STDIN"
 _ONE_ROW = (
@@ -66,11 +75,18 @@ class Shared:
 
     def values(self, dialect: str) -> tuple[Any, ...]:
         """Return it as the driver takes it, in the order of the columns."""
-        at: object = self.labeled_at
+        at = self.labeled_at.astimezone(UTC)
         if dialect == "sqlite":
-            at = self.labeled_at.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
+            at = at.replace(tzinfo=None)
         job, result = self.held.job, self.result
-        return (job.id, job.id_scope, result.model, result.model_version, result.engine, at)
+        return (
+            job.id,
+            job.id_scope,
+            result.model,
+            result.model_version,
+            result.engine,
+            at.isoformat(" ", "microseconds"),
+        )
 
 
 def write_at_once(connection: Connection, shared: Shared, labeled: LabeledRows) -> dict[int, str]:
@@ -171,6 +187,8 @@ def _block(rows: int, own: tuple[str, ...]) -> str:
 def _copy(
     connection: Connection, common: tuple[Any, ...], columns: Sequence[Sequence[Any]]
 ) -> None:
+    shared = zip(_SHARED_KINDS, common, strict=True)
+    own = zip(_OWN_KINDS, columns, strict=True)
     with driver_cursor(connection, _COPY) as cursor, cursor.copy(_COPY) as copy:
-        for row in zip(*columns, strict=True):
-            copy.write_row(common + row)
+        # Text is sent as the connection's encoding has it.
+        copy.write(copy_text(list(shared), list(own)))

@@ -1,12 +1,19 @@
 """Labelled rows into their table, by the way that each database has for many at once."""
 
+import json
 import re
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError
 
-from db.store import Store, driver_cursor, may_pass
+from db.ledger.claiming import Claim
+from db.ledger.results import ChunkResult
+from db.schema import LabeledText, table_of
+from db.store import Store, driver_cursor, dump_json, may_pass
 from tests.db.breaking import Breaking
 from tests.db.closings import close_chunk
 from tests.db.ledger_parts import add, begin, held, result_of, value
@@ -34,6 +41,69 @@ def test_a_chunk_of_any_size_is_written_whole_and_in_its_columns(store: Store, r
     ]
     assert len(times) == 1, "all rows of a chunk are labelled when it is closed"
     assert times[0].labeled_at == times[0].done_at
+
+
+#: What COPY's format, or SQL's, could take for something else.
+_ODD = [
+    *("a\tb", "a\nb", "a\r\nb", "\\", "\\N", "\\.", "\\t", "ends\\", "'quoted'", '"', "", " "),
+    *("\x01\x7f", "\u2028\x85", "日本", "😀", "%s ?1 :name $1 {}", "null", "NULL", "\\\\\t\\\n"),
+]
+
+
+def _odd(taken: Claim, odd: Sequence[str]) -> ChunkResult:
+    """Return a result of which each second value that may be null is."""
+    plain = result_of(taken)
+    places = range(len(odd))
+    scores = [dump_json({each: 0.1, "b\\": 1e-06}) for each in odd]
+    labeled = replace(
+        plain.labeled,
+        external_ids=[odd[place] if place % 2 else None for place in places],
+        texts=odd,
+        truncated=[place % 3 == 0 for place in places],
+        labels=odd,
+        confidences=[place / 7 for place in places],
+        scores=scores,
+        every_label=[dump_json([odd[place]]) if place % 2 else None for place in places],
+        unsure=[place % 2 == 0 for place in places],
+        extra=[None if place % 2 else scores[place] for place in places],
+    )
+    return replace(plain, model="a\tb\\", engine="\\N", labeled=labeled)
+
+
+@pytest.mark.parametrize("null", [(), ("external_ids", "every_label", "extra")])
+def test_any_value_is_stored_as_it_is(store: Store, null: tuple[str, ...]) -> None:
+    writer = begin(store)
+    taken = held(store, writer.job, add(writer, 1, len(_ODD)))
+    result = _odd(taken, _ODD)
+    nothing: dict[str, Any] = dict.fromkeys(null, [None] * len(_ODD))
+    given = replace(result.labeled, **nothing)
+    assert close_chunk(store, taken, replace(result, labeled=given))
+    with store.read() as connection:
+        rows = connection.execute(
+            select(table_of(LabeledText)).order_by(table_of(LabeledText).c.row_number)
+        ).all()
+    for place, row in enumerate(rows):
+        assert (row.model, row.engine) == ("a\tb\\", "\\N")
+        assert (row.external_id, row.text) == (given.external_ids[place], given.texts[place])
+        assert (row.truncated, row.unsure) == (given.truncated[place], given.unsure[place])
+        assert (row.label, row.confidence) == (given.labels[place], given.confidences[place])
+        assert row.scores == json.loads(given.scores[place])
+        for found, kept in ((row.labels, given.every_label), (row.extra, given.extra)):
+            assert found == json.loads(kept[place] or "null")
+    assert len(rows) == len(_ODD)
+
+
+def test_a_text_that_the_database_cannot_keep_is_the_only_one_that_is_rejected(
+    postgres_store: Store,
+) -> None:
+    store = postgres_store
+    writer = begin(store)
+    taken = held(store, writer.job, add(writer, 1, 3))
+    result = result_of(taken)
+    texts = ["good", "a\x00b", "also\tgood"]
+    assert close_chunk(store, taken, replace(result, labeled=replace(result.labeled, texts=texts)))
+    assert value(store, "SELECT count(*) FROM labeled_texts") == 2
+    assert value(store, "SELECT raw FROM rejects") == "a\\x00b"
 
 
 def test_rows_that_are_there_already_are_written_over(store: Store) -> None:
