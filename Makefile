@@ -41,7 +41,7 @@ lint: setup  ## check style, format and types
 # test is named and the run ends: pytest-xdist, which would start another, then waits for ever. In the
 # order of the folders the long files come early, and not at the end, where one of the two has nothing to do.
 test: setup  ## run all tests
-	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder \
+	$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder \
 		--max-worker-restart 0
 
 #: One fault of the table by its name; unset: all of them.

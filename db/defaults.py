@@ -97,8 +97,8 @@ FIRST_START_SECONDS = LOAD_LIMIT_SECONDS + BUILD_LIMIT_SECONDS + LOAD_LIMIT_SECO
 #: no build, before it tries again at the version's next load: a disk or a database may be back then.
 BUILD_AGAIN_SECONDS = 600.0
 
-#: Padded tokens (rows times longest row) of one micro-batch; 2,048 was the best of the sizes
-#: tried with torch on 2 cores.
+#: Padded tokens (rows times longest row) of one micro-batch on CPUs at the most: the more there are,
+#: the more differ its rows in length, and the more of it is padding.
 MICRO_BATCH_TOKENS = 2048
 
 #: Versions that a worker keeps loaded; the least recently used leaves.

@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from db.defaults import MAX_LOADED, MICRO_BATCH_LIMIT_SECONDS, MICRO_BATCH_TOKENS
+from db.defaults import MAX_LOADED, MICRO_BATCH_LIMIT_SECONDS
 from db.errors import RegistryError
 from db.registry.versions import Version
 from worker.chunk_logits import ChunkLogits, Submission
@@ -87,8 +87,9 @@ class EngineThreads:
     """Computes logits for many threads at once, a micro-batch at a time.
 
     `load` makes the engine of a version; it is called in a thread of its own, once a version. A
-    micro-batch is one version's alone. `budget` bounds its padded tokens. As many are under way as
-    the engine computes `at_once`, each in a thread of its own. `limit` is the number of seconds after which a process that hangs inside the engine ends itself (None: never).
+    micro-batch is one version's alone. `budget` bounds its padded tokens (None: as the engine does).
+    As many are under way as the engine computes `at_once`, each in a thread of its own. `limit` is
+    the number of seconds after which a process that hangs inside the engine ends itself (None: never).
     `max_loaded` bounds the versions that stay loaded though nothing holds them. The texts of
     `warm_up` are the first micro-batch of each engine, in the thread that loads it; one that
     cannot compute them does not load.
@@ -102,7 +103,7 @@ class EngineThreads:
         self,
         load: Callable[[Version], Engine],
         *,
-        budget: int = MICRO_BATCH_TOKENS,
+        budget: int | None = None,
         limit: float | None = MICRO_BATCH_LIMIT_SECONDS,
         max_loaded: int = MAX_LOADED,
         warm_up: Sequence[str] = (),
@@ -351,9 +352,10 @@ class EngineThreads:
 
     def _budget_for(self, loaded: Loaded) -> int:
         """Return the padded tokens of the next micro-batch: of few rows, each free thread gets some."""
+        budget = self._budget or loaded.engine.micro_batch_tokens
         free = loaded.engine.at_once - len(self._under_way)
         share = max(-(-loaded.waiting.tokens // free), _LEAST_TOKENS)
-        return min(self._budget, share) if free > 1 else self._budget
+        return min(budget, share) if free > 1 else budget
 
     def _end(self, taken: _MicroBatch, failure: BaseException | None) -> None:
         """Let a micro-batch end, and tell those whose last rows it had, or who lost rows with it."""

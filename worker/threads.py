@@ -5,6 +5,8 @@ import os
 import re
 from pathlib import Path
 
+from db.defaults import MICRO_BATCH_TOKENS
+
 #: What programs that compute are commonly told by; of a list of numbers the first counts.
 _OMP = "OMP_NUM_THREADS"
 
@@ -38,6 +40,11 @@ def calls_at_once(threads: int) -> int:
         for calls in range(1, _CALLS_LIMIT + 1)
         if calls <= threads and threads // calls * calls >= _LEAST_SHARE * threads
     )
+
+
+def micro_batch_tokens(threads: int, a_thread: int) -> int:
+    """Return the padded tokens of a micro-batch that `threads` compute, `a_thread` for each of them."""
+    return min(threads * a_thread, MICRO_BATCH_TOKENS)
 
 
 def usable_cpus(cgroup: Path = Path("/sys/fs/cgroup")) -> int:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from db.defaults import MICRO_BATCH_TOKENS
 from db.registry.versions import Version
 from worker.engines.protocol import Ids, Logits
 from worker.engines.text_hash import BytesEncoder
@@ -18,6 +19,7 @@ class MadeEngine:
     name = "made"
     device = "cpu"
     padding_id = 0
+    micro_batch_tokens = MICRO_BATCH_TOKENS
 
     def __init__(
         self, before: Callable[[list[str]], None] = lambda _: None, at_once: int = 1

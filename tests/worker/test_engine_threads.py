@@ -83,6 +83,17 @@ def test_small_chunks_that_wait_side_by_side_run_in_one_micro_batch() -> None:
     assert [result.logits.tolist() for result in results] == [expected(chunk) for chunk in chunks]
 
 
+def test_a_micro_batch_is_as_large_as_its_engine_wants_it() -> None:
+    engine = MadeEngine()
+    engine.micro_batch_tokens = 6
+    thread = EngineThreads(serving(engine), limit=None)
+    with thread.bind(ONE) as binding:
+        future = submit(thread, binding, ["one", "two", "six", "ten"])
+        with running(thread):
+            assert future.result(10).logits.tolist() == expected(["one", "two", "six", "ten"])
+    assert [len(call) for call in engine.calls] == [2, 2]
+
+
 @pytest.mark.parametrize("at_once", [1, 2, 3])
 def test_as_many_micro_batches_are_under_way_as_the_engine_computes_at_once(at_once: int) -> None:
     together = threading.Barrier(at_once)

@@ -15,7 +15,13 @@ from tests.worker.versions import version
 from worker.engines import make_engine
 from worker.engines.openvino_engine import OpenvinoEngine
 from worker.int8.building import write_build
-from worker.threads import asked_threads, calls_at_once, fills_the_machine, usable_cpus
+from worker.threads import (
+    asked_threads,
+    calls_at_once,
+    fills_the_machine,
+    micro_batch_tokens,
+    usable_cpus,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -125,6 +131,15 @@ def test_only_who_takes_every_processor_is_bound_to_them() -> None:
     assert not fills_the_machine(processors - 1)
 
 
+def test_each_thread_has_its_share_of_a_micro_batch_up_to_a_limit() -> None:
+    assert [micro_batch_tokens(threads, 512) for threads in (1, 2, 4, 64)] == [
+        512,
+        1024,
+        2048,
+        2048,
+    ]
+
+
 @pytest.mark.parametrize(("setting", "omp", "threads"), ASKED)
 def test_openvino_computes_with_so_many(
     model: Path,
@@ -140,6 +155,7 @@ def test_openvino_computes_with_so_many(
     # It takes no more than there are.
     assert engine.threads == min(threads, usable_cpus())
     assert 1 <= engine.at_once <= engine.threads, "it computes as many at once as it can"
+    assert 768 <= engine.micro_batch_tokens <= 2048
 
 
 @pytest.mark.usefixtures("torch_threads")

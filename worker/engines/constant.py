@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from db.defaults import MICRO_BATCH_TOKENS
 from worker.encoder import EncodedRows
 from worker.engines.protocol import Encoder, Ids, Logits
 
@@ -25,6 +26,7 @@ class ConstantEngine:
     name = "constant"
     device = "cpu"
     at_once = 1
+    micro_batch_tokens = MICRO_BATCH_TOKENS
     padding_id = 0
 
     def __init__(self, labels: int) -> None:

@@ -10,10 +10,19 @@ from db.errors import RegistryError
 from worker.encoder import TokenizerEncoder
 from worker.engines.protocol import Ids, Logits
 from worker.openvino_runtime import openvino
-from worker.threads import asked_threads, calls_at_once, fills_the_machine, usable_cpus
+from worker.threads import (
+    asked_threads,
+    calls_at_once,
+    fills_the_machine,
+    micro_batch_tokens,
+    usable_cpus,
+)
 
 #: The graph, as `worker.build` writes it; its weights stand beside it, in model.bin.
 GRAPH_FILE = "model.xml"
+
+#: The best of the sizes tried on 2 cores with 1 MiB of second-level cache each: see docs/engines.md.
+_TOKENS_A_THREAD = 768
 
 
 class OpenvinoEngine:
@@ -50,6 +59,7 @@ class OpenvinoEngine:
         #: As the compiled model has it, like how many it computes at once.
         self.threads: int = compiled.get_property("INFERENCE_NUM_THREADS")
         self.at_once: int = compiled.get_property("NUM_STREAMS")
+        self.micro_batch_tokens = micro_batch_tokens(self.threads // self.at_once, _TOKENS_A_THREAD)
         self._free: queue.SimpleQueue[Any] = queue.SimpleQueue()
         for _ in range(self.at_once):
             self._free.put(compiled.create_infer_request())

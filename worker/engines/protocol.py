@@ -34,6 +34,10 @@ class Engine(Protocol):
         """How many micro-batches it computes side by side."""
 
     @property
+    def micro_batch_tokens(self) -> int:
+        """Padded tokens (rows times longest row) of a micro-batch at the most."""
+
+    @property
     def encoder(self) -> Encoder:
         """What turns texts into its ids."""
 

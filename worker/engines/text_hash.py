@@ -5,6 +5,7 @@ import zlib
 
 import numpy as np
 
+from db.defaults import MICRO_BATCH_TOKENS
 from worker.encoder import EncodedRows
 from worker.engines.protocol import Ids, Logits
 
@@ -27,6 +28,7 @@ class TextHashEngine:
     name = "text-hash"
     device = "cpu"
     at_once = 1
+    micro_batch_tokens = MICRO_BATCH_TOKENS
     padding_id = 0
 
     def __init__(self, labels: int, seconds_a_row: float = 0.0) -> None:

@@ -9,10 +9,17 @@ import numpy as np
 from db.errors import RegistryError, UsageError
 from worker.encoder import TokenizerEncoder
 from worker.engines.protocol import EngineOutOfMemory, Ids, Logits
-from worker.threads import asked_threads, usable_cpus
+from worker.threads import asked_threads, micro_batch_tokens, usable_cpus
 
 #: What a config.json may ask for beside the logits, or instead of a result that names them.
 LOGITS_ALONE = {"output_hidden_states": False, "output_attentions": False, "return_dict": True}
+
+
+#: The best of the sizes tried on 2 cores: see docs/engines.md.
+_TOKENS_A_THREAD = 512
+
+#: A GPU wants many rows at once; not measured yet.
+_GPU_TOKENS = 16_384
 
 
 class TorchEngine:
@@ -74,6 +81,9 @@ class TorchEngine:
                 f"the model in {folder} has no weights for {missing[0]} ({len(missing)} missing)"
             )
         self._model = model.to(self.device).eval()
+        self.micro_batch_tokens = (
+            _GPU_TOKENS if on_gpu else micro_batch_tokens(torch.get_num_threads(), _TOKENS_A_THREAD)
+        )
 
     def logits(self, input_ids: Ids, attention_mask: Ids) -> Logits:
         """Return float32 [rows, labels]; raises `EngineOutOfMemory` when a GPU has too little."""
