@@ -24,6 +24,12 @@ def text_key(text: str) -> str:
     return text_hash(" ".join(text.split()))
 
 
+def utf8_bytes(text: str) -> int:
+    """Return how many bytes the UTF-8 of `text` has."""
+    # ASCII, the common case, is counted without encoding it.
+    return len(text) if text.isascii() else len(text.encode())
+
+
 def is_storable(text: str) -> bool:
     """Whether both databases can keep `text`: it has no NUL and no half of a surrogate pair."""
     return "\x00" not in text and not any("\ud800" <= each <= "\udfff" for each in text)

@@ -1,13 +1,14 @@
 """Rows into chunks: closed by rows or by bytes of text, whichever is first."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from db.defaults import CHUNK_BYTES
 from db.ledger.payload import ChunkRows
 from db.ledger.producing import JobWriter, NewReject
-from producer.rows import RejectedRow, Row, SourceError
+from db.text import utf8_bytes
+from producer.rows import RejectedRow, Room, Row, RowRun, SourceError
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ def placed(
 
 
 def chunked(
-    items: Iterable[Row | RejectedRow],
+    read: Callable[[Room], Iterable[Row | RejectedRow | RowRun]],
     chunk_rows: int,
     *,
     keep_raw: bool = True,
@@ -53,14 +54,19 @@ def chunked(
 ) -> Iterator[RowChunk]:
     """Yield chunks of at most `chunk_rows` rows or about `chunk_bytes` of text.
 
+    `read` is called once, with what tells the room that the chunk has which is being filled.
     A chunk is yielded as soon as its last row is read, so that the reader's position is its end.
     A text that is longer than a chunk may be travels alone. Without `keep_raw`, rejects forget
     their raw row. When the source breaks off, what was read is yielded first; then its
     `SourceError` is raised.
     """
     chunk = ChunkBuilder(keep_raw=keep_raw)
+
+    def room() -> tuple[int, int]:
+        return chunk_rows - chunk.count, chunk_bytes - chunk.size
+
     broken: SourceError | None = None
-    iterator = iter(items)
+    iterator = iter(read(room))
     while True:
         try:
             for item in iterator:
@@ -85,18 +91,32 @@ class ChunkBuilder:
 
     def __init__(self, *, keep_raw: bool = True) -> None:
         self._keep_raw = keep_raw
-        self._rows: list[Row] = []
+        self._rows = ChunkRows([], [], [], [])
         self._rejects: list[NewReject] = []
         #: How many rows and rejects were added, and their bytes, see `row_bytes`.
         self.count = 0
         self.size = 0
 
-    def add(self, item: Row | RejectedRow) -> None:
-        """Add a row, or the rejection of one."""
+    def add(self, item: Row | RejectedRow | RowRun) -> None:
+        """Add a row, the rejection of one, or a run of rows."""
+        rows = self._rows
+        assert rows.extra is not None  # noqa: S101
+        if isinstance(item, RowRun):
+            count = len(item.texts)
+            rows.row_numbers.extend(range(item.first, item.last + 1))
+            rows.texts.extend(item.texts)
+            rows.external_ids.extend(item.external_ids)
+            rows.extra.extend(item.extra or [None] * count)
+            self.count += count
+            self.size += item.size
+            return
         self.count += 1
         self.size += row_bytes(item)
         if isinstance(item, Row):
-            self._rows.append(item)
+            rows.row_numbers.append(item.row_number)
+            rows.texts.append(item.text)
+            rows.external_ids.append(item.external_id)
+            rows.extra.append(item.extra)
             return
         raw = item.raw if self._keep_raw else None
         self._rejects.append(
@@ -105,17 +125,17 @@ class ChunkBuilder:
 
     def built(self) -> RowChunk:
         """Return what was added."""
-        numbers, texts, ids, extra = zip(*self._rows, strict=True) if self._rows else ((),) * 4
-        return RowChunk(ChunkRows([*numbers], [*texts], [*ids], [*extra]), self._rejects)
+        rows = self._rows
+        assert rows.extra is not None  # noqa: S101
+        keeps = any(extra is not None for extra in rows.extra)
+        return RowChunk(rows if keeps else replace(rows, extra=None), self._rejects)
 
 
 def row_bytes(item: Row | RejectedRow) -> int:
     """Return what a row counts for: the UTF-8 of its text and kept columns; of a reject, its raw row."""
     if isinstance(item, RejectedRow):
         return len(item.raw)
-    text = item.text
-    # ASCII, the common case, is counted without encoding it.
-    size = len(text) if text.isascii() else len(text.encode())
+    size = utf8_bytes(item.text)
     if item.extra is not None:
-        size += sum(len(value.encode()) for value in item.extra.values() if isinstance(value, str))
+        size += sum(utf8_bytes(value) for value in item.extra.values() if isinstance(value, str))
     return size

@@ -105,7 +105,7 @@ def _sample_and_count(
         items = iter(reader)
         run = JobRun(services, job, production, screen, max_queued=request.max_queued)
         started = time.monotonic()
-        sample = chunked(_good_rows(items, count), _CHUNK_ROWS)
+        sample = chunked(lambda _: _good_rows(items, count), _CHUNK_ROWS)
         run.run(placed(sample, lambda: {**asdict(START), "row": count.rows}), wait=True)
         seconds = time.monotonic() - started
         for _ in _counted(items, count):

@@ -106,7 +106,7 @@ def _run(
         max_queued=request.max_queued,
     )
     run.progress = lambda: reader.progress
-    chunks = chunked(reader, request.chunk_rows, keep_raw=request.store_text)
+    chunks = chunked(reader.runs, request.chunk_rows, keep_raw=request.store_text)
     run.run(placed(chunks, lambda: asdict(reader.position)), wait=request.wait)
 
 

@@ -12,7 +12,7 @@ from producer.formats.making import RowMaker
 from producer.formats.opening import rows_of
 from producer.lines import MAX_ROW_BYTES, LineWindow, line_blocks
 from producer.live_head import LiveHead
-from producer.rows import Position, RejectedRow, Row
+from producer.rows import Position, RejectedRow, Row, one_by_one
 
 #: Bytes that are read over at once.
 _SKIP_BYTES = 1 << 16
@@ -138,7 +138,7 @@ def rows_from(
     """Yield the rows of a stream that stands at `start`, behind its head."""
     window = LineWindow(line_blocks(stream), start.offset, start.line)
     rows = rows_of(window, opened.head, opened.columns, RowMaker(source, start.row))
-    for item in rows:
+    for item in one_by_one(rows):
         offset, line = window.place()
         yield item, Position(start.file, offset, line, item.row_number)
 

@@ -16,7 +16,7 @@ from producer.formats.naming import format_of
 from producer.formats.opening import LineRows, head_of, rows_of
 from producer.formats.parquet import ParquetRows, check_types, parquet_head
 from producer.lines import LineWindow, line_blocks
-from producer.rows import Position, ReadOptions, RejectedRow, Row
+from producer.rows import Position, ReadOptions, RejectedRow, Room, Row, RowRun, no_room, one_by_one
 from producer.source_file import SourceFile
 
 
@@ -28,7 +28,7 @@ class _Body(Protocol):
 
     def place(self) -> tuple[int, int]: ...
 
-    def __iter__(self) -> Iterator[Row | RejectedRow]: ...
+    def __iter__(self) -> Iterator[Row | RejectedRow | RowRun]: ...
 
 
 class Reader:
@@ -111,16 +111,25 @@ class Reader:
     def __iter__(self) -> Iterator[Row | RejectedRow]:
         """Yield the rows; raises `SourceError` after all that could be read if a source breaks off.
 
-        To be called once.
+        This or `runs` is to be called once.
         """
+        yield from one_by_one(self.runs(no_room))
+
+    def runs(self, room: Room) -> Iterator[Row | RejectedRow | RowRun]:
+        """Yield the rows as `__iter__` does, and where there is room for them whole runs."""
         self.open()
         limit = self._wanted.limit
+
+        def rest() -> tuple[int, int]:
+            rows, size = room()
+            return rows if limit is None else min(rows, limit - self._row), size
+
         while self._file < len(self._sources):
             if limit is not None and self._row >= limit:
                 return
-            body = self._begin(self._sources[self._file], self._heads[self._file])
+            body = self._begin(self._sources[self._file], self._heads[self._file], rest)
             for item in body:
-                self._row = item.row_number
+                self._row = item.last if isinstance(item, RowRun) else item.row_number
                 yield item
                 if self._row == limit:
                     return
@@ -131,7 +140,7 @@ class Reader:
             self._file += 1
             self._place = (0, 0)
 
-    def _begin(self, source: SourceFile, head: Head) -> _Body:
+    def _begin(self, source: SourceFile, head: Head, room: Room) -> _Body:
         assert self._columns is not None  # noqa: S101
         maker = RowMaker(source.name, self._row)
         if head.format.name == "parquet":
@@ -142,7 +151,7 @@ class Reader:
         offset, line = self._place
         stream = open_content(source, head.format.compression, head.encoding, offset)
         window = LineWindow(line_blocks(stream), offset, line)
-        self._body = _TextBody(stream, window, rows_of(window, head, self._columns, maker))
+        self._body = _TextBody(stream, window, rows_of(window, head, self._columns, maker, room))
         return self._body
 
     def _head(
@@ -189,7 +198,7 @@ class _TextBody:
     def place(self) -> tuple[int, int]:
         return self.window.place()
 
-    def __iter__(self) -> Iterator[Row | RejectedRow]:
+    def __iter__(self) -> Iterator[Row | RejectedRow | RowRun]:
         try:
             yield from self.rows
         finally:

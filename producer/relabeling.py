@@ -126,7 +126,8 @@ def relabel(
         run = JobRun(services, beginning.job, beginning.production, screen, max_queued=max_queued)
         run.progress = lambda: texts.progress
         try:
-            run.run(placed(chunked(texts, chunk_rows), texts.position), wait=wait)
+            chunks = chunked(lambda _: texts, chunk_rows)
+            run.run(placed(chunks, texts.position), wait=wait)
         except JobFailed as failed:
             return Outcome(summarise(services.store, beginning.job.id), str(failed))
         return finish(services.store, beginning.job, wait=wait)

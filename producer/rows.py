@@ -1,5 +1,6 @@
 """What the reader hands out: rows, rejected rows, and the place from which reading may go on."""
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -31,13 +32,45 @@ class Position:
     row: int
 
 
+#: The columns of a row that are kept, by name.
+Extra = dict[str, str | int | float | bool | None] | None
+
+
 class Row(NamedTuple):
     """One text to label; `row_number` counts from 1 over all files, rejected rows included."""
 
     row_number: int
     text: str
     external_id: str | None
-    extra: dict[str, str | int | float | bool | None] | None
+    extra: Extra
+
+
+@dataclass(frozen=True, slots=True)
+class RowRun:
+    """Rows that follow each other, a list a column, none of them rejected: no object a row."""
+
+    #: The number of the first; the others have those after it.
+    first: int
+    texts: list[str]
+    external_ids: list[str | None]
+    #: None where no column is kept.
+    extra: list[Extra] | None
+    #: Their bytes as a chunk counts them.
+    size: int
+
+    @property
+    def last(self) -> int:
+        """The number of the last row."""
+        return self.first + len(self.texts) - 1
+
+
+#: Tells how many rows and how many bytes of a run whoever reads now would take, at the most.
+Room = Callable[[], tuple[int, int]]
+
+
+def no_room() -> tuple[int, int]:
+    """Tell that rows are taken one by one."""
+    return 0, 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +86,15 @@ class RejectedRow:
     line: int
     reason: str
     raw: str
+
+
+def one_by_one(
+    items: Iterable[Row | RejectedRow | RowRun],
+) -> Iterator[Row | RejectedRow]:
+    """Yield what came of a source that was told `no_room`: there is no run among it."""
+    for item in items:
+        assert not isinstance(item, RowRun)  # noqa: S101
+        yield item
 
 
 @dataclass(frozen=True)

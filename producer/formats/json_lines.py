@@ -11,10 +11,10 @@ from producer.columns import Columns, looks_like_text
 from producer.content import Sample
 from producer.formats.binary import refuse_binary
 from producer.formats.head import Head
-from producer.formats.making import Extra, RowMaker, Value, invalid
+from producer.formats.making import RowMaker, Value, invalid
 from producer.formats.naming import Format
 from producer.lines import LineWindow
-from producer.rows import RejectedRow, Row
+from producer.rows import Extra, RejectedRow, Row
 
 #: Lines of the beginning whose keys are the columns.
 _SAMPLE_LINES = 100

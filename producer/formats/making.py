@@ -2,13 +2,12 @@
 
 from db.row_rules import unlabelable
 from db.text import escaped_raw
-from producer.rows import RejectedRow, Row
+from producer.rows import Extra, RejectedRow, Row
 
 #: Bytes of a raw row that a reject keeps.
 MAX_RAW_BYTES = 4096
 
 Value = str | int | float | bool | None
-Extra = dict[str, Value] | None
 
 
 class RowMaker:

@@ -10,6 +10,7 @@ from producer.formats.making import RowMaker
 from producer.formats.naming import Format
 from producer.formats.plain_text import TextRows, text_head
 from producer.lines import LineWindow
+from producer.rows import Room, no_room
 
 #: The rows of a source that is read line by line.
 LineRows = CsvRows | JsonRows | TextRows
@@ -33,10 +34,12 @@ def head_of(
     return text_head(sample, format_, source)
 
 
-def rows_of(window: LineWindow, head: Head, columns: Columns, maker: RowMaker) -> LineRows:
-    """Return the rows that the lines of `window` make."""
+def rows_of(
+    window: LineWindow, head: Head, columns: Columns, maker: RowMaker, room: Room = no_room
+) -> LineRows:
+    """Return the rows that the lines of `window` make; for `room` there may be runs among them."""
     if head.format.name == "jsonl":
         return JsonRows(window, head, columns, maker)
     if head.format.name == "text":
         return TextRows(window, head, maker)
-    return CsvRows(window, head, columns, maker)
+    return CsvRows(window, head, columns, maker, room)

@@ -10,9 +10,9 @@ from db.row_rules import unstorable
 from producer.columns import Columns, listed
 from producer.encodings import find_encoding
 from producer.formats.head import Head
-from producer.formats.making import Extra, RowMaker, Value, invalid
+from producer.formats.making import RowMaker, Value, invalid
 from producer.formats.naming import Format
-from producer.rows import RejectedRow, Row, SourceError
+from producer.rows import Extra, RejectedRow, Row, SourceError
 from producer.source_file import SourceFile
 
 if TYPE_CHECKING:
