@@ -6,26 +6,22 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 
 from db.defaults import MAX_LOADED, MICRO_BATCH_LIMIT_SECONDS
-from db.errors import RegistryError
 from db.registry.versions import Version
 from worker.chunk_logits import ChunkLogits, Submission
-from worker.computing import Computed, compute
 from worker.encoder import EncodedRows
 from worker.engine_statistics import Statistics
 from worker.engines.protocol import Engine
 from worker.loaded_versions import Binding, Loaded, LoadedVersions, VersionKey
 from worker.metrics import QUEUE_WAIT_SECONDS, count_micro_batch
-from worker.microbatch import Places
 from worker.remembered import LogitsMemory
 from worker.repeats import all_of, compute_once, plan, row_keys
 from worker.shared_clock import SharedClock
+from worker.submitted import MicroBatch, Submitted
+from worker.warming import warm
 from worker.watchdog import Watchdog
 
 __all__ = ["Binding", "ChunkLogits", "EngineThreads", "Statistics"]
@@ -37,50 +33,6 @@ _LEAST_TOKENS = 256
 
 #: Seconds for which micro-batches under way are waited for at a stop.
 _STOP_SECONDS = 30.0
-
-
-def _side_by_side(call: Callable[[], Computed], times: int) -> list[Computed]:
-    """Return what several calls at once return; at the end of the process nobody waits for them."""
-    found: list[Computed] = []
-    threads = [
-        threading.Thread(target=lambda: found.append(call()), name="warm-up", daemon=True)
-        for _ in range(times - 1)
-    ]
-    for thread in threads:
-        thread.start()
-    found.append(call())
-    for thread in threads:
-        thread.join()
-    return found
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """Rows of one submission in a micro-batch."""
-
-    submission: Submission
-    #: int64, ascending.
-    indices: npt.NDArray[np.int64]
-
-    @property
-    def rows(self) -> EncodedRows:
-        rows = self.submission.rows
-        return rows if len(self.indices) == len(rows) else rows.taken(self.indices)
-
-    @property
-    def keys(self) -> list[bytes]:
-        keys = self.submission.row_keys
-        return [keys[index] for index in self.indices.tolist()]
-
-
-@dataclass(frozen=True, slots=True)
-class _MicroBatch:
-    """Rows that run together, all of one version."""
-
-    loaded: Loaded
-    parts: Sequence[_Part]
-    #: When it began, by the shared clock.
-    begun: float
 
 
 class EngineThreads:
@@ -118,9 +70,7 @@ class EngineThreads:
         self._versions = LoadedVersions(self._load_warm, self._changed, max_loaded, self.memory)
         #: When the last micro-batch was over.
         self._computed_at = time.monotonic()
-        #: By the place of their first row, ascending.
-        self._submissions: dict[int, Submission] = {}
-        self._next_place = 0
+        self._submitted = Submitted()
         self._stopping = False
         #: The engines of the micro-batches that are computed now, and the seconds of each.
         self._under_way: list[Engine] = []
@@ -144,7 +94,7 @@ class EngineThreads:
         """End after the micro-batches under way; what is not done by then is cancelled."""
         with self._changed:
             self._stopping = True
-            for submission in self._submissions.values():
+            for submission in self._submitted:
                 submission.future.cancel()
             self._changed.notify_all()
         until = time.monotonic() + _STOP_SECONDS
@@ -189,8 +139,8 @@ class EngineThreads:
         keys = row_keys(rows) if loaded.shares_rows else []
         planned = plan(keys, loaded.memory, logits) if loaded.shares_rows else all_of(len(rows))
         with self._changed:
-            submission = Submission(binding.key, self._next_place, rows, keys, planned, logits)
-            self._next_place += len(rows)
+            first = self._submitted.take_places(len(rows))
+            submission = Submission(binding.key, first, rows, keys, planned, logits)
             if self._stopping:
                 submission.future.cancel()
                 return submission.future
@@ -204,7 +154,7 @@ class EngineThreads:
         return submission.future
 
     def _queue(self, loaded: Loaded, submission: Submission) -> None:
-        self._submissions[submission.first] = submission
+        self._submitted.add(submission)
         todo = np.asarray(submission.plan.todo)
         lengths = submission.rows.lengths[todo]
         loaded.waiting.add(submission.first + todo, lengths, time.monotonic())
@@ -213,14 +163,14 @@ class EngineThreads:
     def withdraw(self, future: "Future[ChunkLogits]") -> bool:
         """Take back a submission of which no row has begun; False if one has."""
         with self._changed:
-            for submission in self._submissions.values():
-                if submission.future is future:
-                    if submission.begun:
-                        return False
-                    self._forget(submission)
-                    future.cancel()
-                    return True
-        return future.cancelled()
+            submission = self._submitted.of(future)
+            if submission is None:
+                return future.cancelled()
+            if submission.begun:
+                return False
+            self._forget(submission)
+            future.cancel()
+            return True
 
     @property
     def is_alive(self) -> bool:
@@ -260,7 +210,7 @@ class EngineThreads:
         loaded = self._versions.get(submission.key)
         if loaded is not None:
             loaded.waiting.withdraw(*submission.places)
-        self._submissions.pop(submission.first, None)
+        self._submitted.remove(submission)
         self._versions.evict()
         # What waited behind it may be the next by now.
         self._wake()
@@ -272,15 +222,7 @@ class EngineThreads:
         """
         engine = self._load(version)
         if self._warm_up:
-            rows = engine.encoder.encode(self._warm_up)
-            for found in _side_by_side(
-                lambda: compute(engine, rows, len(version.labels), self._watchdog.guarding),
-                engine.at_once,
-            ):
-                if found.rejected:
-                    raise RegistryError(
-                        f"model {version} cannot compute: {next(iter(found.rejected.values()))}"
-                    )
+            warm(engine, version, self._warm_up, self._watchdog.guarding)
         if self._stopping:
             raise CancelledError
         return engine
@@ -331,7 +273,7 @@ class EngineThreads:
             # While the thread waits, it must not be what keeps an evicted model in memory.
             del taken
 
-    def _next(self) -> _MicroBatch | None:
+    def _next(self) -> MicroBatch | None:
         with self._changed:
             while not self._stopping and (loaded := self._runnable()) is None:
                 self._resting += 1
@@ -342,11 +284,12 @@ class EngineThreads:
             waiting_since = loaded.waiting.oldest_at
             self._note_idle(waiting_since)
             QUEUE_WAIT_SECONDS.observe(time.monotonic() - waiting_since)
-            parts = self._parts(loaded.waiting.take(self._budget_for(loaded)))
+            parts = self._submitted.parts(loaded.waiting.take(self._budget_for(loaded)))
             for part in parts:
+                part.submission.begun = True
                 part.submission.under_way += 1
             self._under_way.append(loaded.engine)
-            taken = _MicroBatch(loaded, parts, self._clock.begin())
+            taken = MicroBatch(loaded, parts, self._clock.begin())
             self._wake()
             return taken
 
@@ -357,7 +300,7 @@ class EngineThreads:
         share = max(-(-loaded.waiting.tokens // free), _LEAST_TOKENS)
         return min(budget, share) if free > 1 else budget
 
-    def _end(self, taken: _MicroBatch, failure: BaseException | None) -> None:
+    def _end(self, taken: MicroBatch, failure: BaseException | None) -> None:
         """Let a micro-batch end, and tell those whose last rows it had, or who lost rows with it."""
         with self._changed:
             self._clock.end()
@@ -371,26 +314,12 @@ class EngineThreads:
                     self._forget(submission)
                 if submission.to_be_told():
                     over.append(submission)
-                    self._submissions.pop(submission.first, None)
+                    self._submitted.remove(submission)
                     if submission.failure is None:
                         self.statistics = self.statistics.done(submission)
             self._versions.evict()
         for submission in over:
             submission.finish()
-
-    def _parts(self, places: Places) -> list[_Part]:
-        """Tell whose rows those at `places` are; each submission's are in its own order."""
-        firsts = np.fromiter(self._submissions, np.int64, len(self._submissions))
-        places = np.sort(places)
-        # Submissions come one after the other, so that each has a run of places of its own.
-        owners = np.searchsorted(firsts, places, side="right") - 1
-        starts = np.flatnonzero(np.diff(owners, prepend=-1)).tolist()
-        parts = []
-        for start, stop in pairwise([*starts, len(places)]):
-            submission = self._submissions[int(firsts[owners[start]])]
-            submission.begun = True
-            parts.append(_Part(submission, places[start:stop] - submission.first))
-        return parts
 
     def _note_idle(self, waiting_since: float) -> None:
         if not self._under_way:
@@ -409,15 +338,13 @@ class EngineThreads:
         with self._changed:
             self.progress += 1
 
-    def _work(self, taken: _MicroBatch) -> None:
+    def _work(self, taken: MicroBatch) -> None:
         """Compute a micro-batch, and give its submissions what came of their rows."""
         started = time.monotonic()
-        loaded, parts = taken.loaded, taken.parts
-        rows = EncodedRows.joined([part.rows for part in parts])
-        keys = [key for part in parts for key in part.keys] if loaded.shares_rows else None
+        loaded, rows = taken.loaded, taken.rows
         labels = len(loaded.version.labels)
         computed, planned = compute_once(
-            loaded.engine, rows, keys, loaded.memory, labels, self._limited
+            loaded.engine, rows, taken.keys, loaded.memory, labels, self._limited
         )
         if not planned.todo:
             self._note_progress()
@@ -428,7 +355,7 @@ class EngineThreads:
             share = seconds / max(int(lengths.sum()), 1)
             self.statistics = self.statistics.computed(lengths[planned.todo], seconds)
             start = 0
-            for part in parts:
+            for part in taken.parts:
                 stop = start + len(part.indices)
                 submission = part.submission
                 submission.take(part.indices, computed, planned, start, stop)
