@@ -143,3 +143,26 @@ def test_a_lease_that_ran_out_while_the_database_was_away_may_still_be_renewed(
     wait_until(lambda: sweeper.sweep() != Sweep(), 30, "the time for renewals is over")
     assert close_chunk(far, lost, result_of(lost)) is False
     assert value(far, "SELECT claims FROM chunks WHERE state = 'done'") == 1
+
+
+def test_a_connection_that_broke_at_rest_is_replaced_before_it_is_used(
+    far: Store, proxy: TcpProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "_REST_SECONDS", 0.0)
+    assert value(far, "SELECT 1") == 1
+    proxy.cut()
+    proxy.restore()
+    assert value(far, "SELECT 1") == 1, "nobody has to try again"
+
+
+def test_one_that_broke_just_now_is_met_by_who_uses_it_and_may_be_tried_again(
+    far: Store, proxy: TcpProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "_REST_SECONDS", 60.0)
+    assert value(far, "SELECT 1") == 1
+    proxy.cut()
+    proxy.restore()
+    with pytest.raises(OperationalError) as raised:
+        value(far, "SELECT 1")
+    assert may_pass(raised.value)
+    assert far.retrying(lambda: value(far, "SELECT 1")) == 1
