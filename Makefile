@@ -37,9 +37,9 @@ lint: setup  ## check style, format and types
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-# Two at a time: the tests wait for processes more than they compute. Should one of these two die, its
+# Three at a time: the tests wait for processes for a third of their time. Should one of the three die, its
 # test is named and the run ends: pytest-xdist, which would start another, then waits for ever. In the
-# order of the folders the long files come early, and not at the end, where one of the two has nothing to do.
+# order of the folders the long files come early, and not at the end, where the others have nothing to do.
 test: setup  ## run all tests
 	$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder \
 		--max-worker-restart 0
