@@ -71,13 +71,16 @@ def _odd(taken: Claim, odd: Sequence[str]) -> ChunkResult:
 
 
 @pytest.mark.parametrize("null", [(), ("external_ids", "every_label", "extra")])
-def test_any_value_is_stored_as_it_is(store: Store, null: tuple[str, ...]) -> None:
+def test_any_value_is_stored_as_it_is(
+    store: Store, null: tuple[str, ...], caplog: pytest.LogCaptureFixture
+) -> None:
     writer = begin(store)
     taken = held(store, writer.job, add(writer, 1, len(_ODD)))
     result = _odd(taken, _ODD)
     nothing: dict[str, Any] = dict.fromkeys(null, [None] * len(_ODD))
     given = replace(result.labeled, **nothing)
     assert close_chunk(store, taken, replace(result, labeled=given))
+    assert "row by row" not in caplog.text, "what is written at once is what is looked at here"
     with store.read() as connection:
         rows = connection.execute(
             select(table_of(LabeledText)).order_by(table_of(LabeledText).c.row_number)
