@@ -29,7 +29,7 @@ _CLIENT_KEEPALIVES = {
     "tcp_user_timeout": 30_000,
 }
 
-#: Seconds without use after which a connection is tried before it is used.
+#: Seconds without use after which a connection is tried before it is used, whoever uses it.
 _REST_SECONDS = 1.0
 
 _RESTS_SINCE = "labelstream_rests_since"
@@ -68,11 +68,11 @@ def watch_connections(engine: Engine) -> None:
         return WatchedConnection.connect(*arguments, **parameters)
 
 
-def ping_rested(engine: Engine) -> None:
-    """Let `engine` try a connection that has rested before it is used, and make a new one if need be.
+def ping_first(engine: Engine, retries: Callable[[], bool]) -> None:
+    """Let `engine` try a connection before it is used, and make a new one if need be.
 
-    Not one that has just been used, as SQLAlchemy's own way does: a chunk takes three, and each try is
-    a way to the server. One that broke in that second is met by who uses it, and tried again there.
+    As SQLAlchemy's own way does, but not one that has just been used where `retries` says that the
+    caller begins anew when it is lost: a chunk takes three, and each try is a way to the server.
     """
 
     @event.listens_for(engine, "checkin")
@@ -83,7 +83,7 @@ def ping_rested(engine: Engine) -> None:
     def ping(raw: Any, record: ConnectionPoolEntry, _: Any) -> None:
         # A new connection has not rested yet.
         since = record.info.pop(_RESTS_SINCE, None)
-        if since is None or time.monotonic() - since < _REST_SECONDS:
+        if since is None or (retries() and time.monotonic() - since < _REST_SECONDS):
             return
         try:
             engine.dialect.do_ping(raw)

@@ -73,6 +73,7 @@ class Store:
             if parsed.database in (None, "", ":memory:"):
                 raise UsageError("a database in memory loses every row; name a file")
             Path(str(parsed.database)).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._of_thread = threading.local()
         self.engine = self._make_engine()
         event.listen(self.engine, "handle_error", _withhold_values)
         self.patience = patience
@@ -98,7 +99,7 @@ class Store:
             event.listen(engine, "invalidate", _roll_back_sqlite)
             return engine
         # Imported here: who uses SQLite needs no driver of PostgreSQL.
-        from db.postgres import connect_args, ping_rested, watch_connections
+        from db.postgres import connect_args, ping_first, watch_connections
 
         engine = create_engine(
             self.url,
@@ -108,7 +109,7 @@ class Store:
             **common,
         )
         watch_connections(engine)
-        ping_rested(engine)
+        ping_first(engine, retries=lambda: self._retries_here)
         return engine
 
     @contextmanager
@@ -188,12 +189,26 @@ class Store:
         next failure once `give_up` is set.
         """
         seconds = self.patience if seconds is None else seconds
-        with Tries(self.name, self._outage, seconds, on_trouble, give_up) as tries:
+        with self._retries(), Tries(self.name, self._outage, seconds, on_trouble, give_up) as tries:
             while True:
                 try:
                     return transaction()
                 except (DBAPIError, PoolTimeoutError) as error:
                     tries.failed(error)
+
+    @property
+    def _retries_here(self) -> bool:
+        """Whether what this thread does now is tried again when its connection is lost."""
+        return getattr(self._of_thread, "retries", False)
+
+    @contextmanager
+    def _retries(self) -> Iterator[None]:
+        outside = self._retries_here
+        self._of_thread.retries = True
+        try:
+            yield
+        finally:
+            self._of_thread.retries = outside
 
     def check(self, seconds: float = START_TIMEOUT_SECONDS) -> None:
         """Connect once, within `seconds`.

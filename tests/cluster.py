@@ -180,13 +180,9 @@ class Cluster:
         return result
 
     def rows(self, query: str, **parameters: Any) -> Sequence[Any]:
-        """Return what `query` selects, though a connection of ours was just cut on purpose."""
-
-        def select() -> Sequence[Any]:
-            with self.store.read() as connection:
-                return connection.execute(text(query), parameters).all()
-
-        return self.store.retrying(select)
+        """Return what `query` selects."""
+        with self.store.read() as connection:
+            return connection.execute(text(query), parameters).all()
 
     def value(self, query: str, **parameters: Any) -> Any:
         """Return the one value that `query` selects."""

@@ -53,8 +53,8 @@ def test_postgresql_is_reached_through_it(postgres_url: str) -> None:
         store = Store(proxy.url(postgres_url))
         store.check()
         proxy.cut()
-        with pytest.raises(OperationalError), store.read() as connection:
-            connection.exec_driver_sql("SELECT 1")
+        with pytest.raises(OperationalError), store.read():
+            pass
         proxy.restore()
         store.check()
         store.close()

@@ -2,14 +2,16 @@
 
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
 from db import postgres
+from db.copy_text import copy_text
 from db.errors import ServiceUnavailable
-from db.ledger import sweeping
+from db.ledger import sweeping, writing
 from db.ledger.sweeping import Sweep, Sweeper
 from db.store import Store, may_pass
 from tests.cluster import wait_until
@@ -145,24 +147,55 @@ def test_a_lease_that_ran_out_while_the_database_was_away_may_still_be_renewed(
     assert value(far, "SELECT claims FROM chunks WHERE state = 'done'") == 1
 
 
-def test_a_connection_that_broke_at_rest_is_replaced_before_it_is_used(
-    far: Store, proxy: TcpProxy, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("rest", [0.0, 60.0], ids=["at rest", "just now"])
+def test_a_connection_that_broke_is_replaced_before_it_is_used(
+    far: Store, proxy: TcpProxy, monkeypatch: pytest.MonkeyPatch, rest: float
 ) -> None:
-    monkeypatch.setattr(postgres, "_REST_SECONDS", 0.0)
+    monkeypatch.setattr(postgres, "_REST_SECONDS", rest)
     assert value(far, "SELECT 1") == 1
     proxy.cut()
     proxy.restore()
     assert value(far, "SELECT 1") == 1, "nobody has to try again"
 
 
-def test_one_that_broke_just_now_is_met_by_who_uses_it_and_may_be_tried_again(
-    far: Store, proxy: TcpProxy, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("rest", "tries"), [(0.0, 1), (60.0, 2)], ids=["at rest", "just now"])
+def test_what_is_tried_again_anyway_does_not_try_a_connection_that_was_just_used(
+    far: Store, proxy: TcpProxy, monkeypatch: pytest.MonkeyPatch, rest: float, tries: int
 ) -> None:
-    monkeypatch.setattr(postgres, "_REST_SECONDS", 60.0)
+    monkeypatch.setattr(postgres, "_REST_SECONDS", rest)
     assert value(far, "SELECT 1") == 1
     proxy.cut()
     proxy.restore()
-    with pytest.raises(OperationalError) as raised:
-        value(far, "SELECT 1")
-    assert may_pass(raised.value)
-    assert far.retrying(lambda: value(far, "SELECT 1")) == 1
+    tried: list[int] = []
+
+    def select() -> int:
+        tried.append(1)
+        return int(value(far, "SELECT 1"))
+
+    assert far.retrying(select) == 1
+    assert len(tried) == tries
+
+
+def test_a_connection_that_is_cut_in_the_middle_of_a_copy_loses_and_doubles_no_row(
+    far: Store, proxy: TcpProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = begin(far)
+    taken = held(far, writer.job, add(writer, 1, 300))
+    writer.exhaust()
+    cuts: list[int] = []
+
+    def cut_once(*given: Any) -> str:
+        if not cuts:
+            # COPY has begun on the server, and the chunk is marked as done in its transaction.
+            cuts.append(1)
+            proxy.cut()
+            proxy.restore()
+        return copy_text(*given)
+
+    monkeypatch.setattr(writing, "copy_text", cut_once)
+    assert far.retrying(lambda: close_chunk(far, taken, result_of(taken)))
+    assert cuts
+    assert value(far, "SELECT count(*) FROM labeled_texts") == 300
+    assert value(far, "SELECT count(*) FROM rejects") == 0
+    assert value(far, "SELECT sum(labeled) FROM chunks WHERE state = 'done'") == 300
+    assert value(far, "SELECT state FROM jobs") == "done"
