@@ -190,10 +190,15 @@ def labelled(
     workers: int = 1,
     threads: int = 1,
     beside: Beside = nothing_beside,
+    settings: Mapping[str, str] = {},
 ) -> Run:
-    """Label `rows` texts with a producer and `workers` at once, which remember nothing."""
+    """Label `rows` texts with a producer and `workers` at once, which remember nothing.
+
+    `settings` are further ones of all of them.
+    """
     with deployment(ground, database) as cluster, beside(cluster):
-        settings = {
+        cluster.settings.update(settings)
+        of_workers = {
             "LABELSTREAM_ENGINE": engine,
             # Each text is there once.
             "LABELSTREAM_CACHE_MB": "0",
@@ -201,7 +206,7 @@ def labelled(
         }
         file = ground.file(rows)
         begun = time.monotonic()
-        running = [cluster.start_worker(wait=False, **settings) for _ in range(workers)]
+        running = [cluster.start_worker(wait=False, **of_workers) for _ in range(workers)]
         wait_until(lambda: _all_ready(cluster, running), 180, "the workers are ready")
         ready = time.monotonic() - begun
         processes = [each.pid for each in running]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from db.errors import LabelstreamError, UsageError
 from training.fit_config import FitConfig
 from worker.bases import BaseModelFiles
-from worker.engines.torch_engine import LOGITS_ALONE
+from worker.engines.torch_model import LOGITS_ALONE
 
 if TYPE_CHECKING:
     from peft import PeftModel

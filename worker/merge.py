@@ -20,7 +20,7 @@ from db.settings import get_settings
 from db.store import Store, open_store
 from worker.base_checks import check_base
 from worker.bases import resolve_base
-from worker.engines.torch_engine import LOGITS_ALONE
+from worker.engines.torch_model import LOGITS_ALONE
 from worker.with_parent import WithParent, leave_with_parent
 
 #: What a plain `transformers.pipeline` needs beside tokenizer.json, where the base has it.

@@ -7,7 +7,7 @@ from typing import Any
 
 from db.errors import RegistryError, one_line
 from worker.builds import Unbuildable
-from worker.engines.torch_engine import LOGITS_ALONE
+from worker.engines.torch_model import LOGITS_ALONE
 from worker.openvino_runtime import openvino
 
 
