@@ -1,17 +1,17 @@
 """What a GPU does with a model, by each way to call it, by itself and from CSV to SQL, and what it waits for.
 
-`python -m benchmarks.gpu [--device cuda:0] [--shapes wide narrow] [--rows 50000] [--rounds 3]
-[--tokens 32768] [--chunks 4] [--no-end-to-end]`. The shapes: `narrow` is the starter (6 layers, width 384);
+`python -m benchmarks.gpu [--device cuda:0] [--shapes narrow wide] [--ways padded packed recorded]
+[--rows 50000] [--rounds 3] [--tokens 32768] [--chunks 4] [--no-end-to-end]`. The shapes: `narrow` is the starter (6 layers, width 384);
 `wide` has the sizes of distilroberta-base (6 layers, width 768), weights by chance and the starter's
 tokenizer. Texts are made, distinct and like tweets (`benchmarks.made_tweets`). The columns, each rows/s of a
 median of rounds by turns:
 
-forward     ids are ready; micro-batches of `--tokens` padded tokens, in order of length
+forward     ids are ready; micro-batches of `--tokens` padded tokens, in order of length, two at a time
 alone       tokenising included, as a worker has it: `--chunks` chunks of 256 rows on their way at a time
 end to end  a producer and a worker with the engine `torch`, SQLite, nothing remembered (its own way alone)
 
 `far` is how far the logits are in the mean from fp32 on the CPU, for 512 of the texts, and `as fp32` the share
-of their labels that are the same. At last, what the fastest way's time on the GPU goes to, and the
+of their labels that are the same. At last, what the GPU's time goes to, by the last of `--ways`, and the
 processor time of each process end to end.
 """
 
@@ -23,7 +23,8 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,28 +75,28 @@ class Called:
 
     def logits(self, input_ids: Ids, attention_mask: Ids) -> Logits:
         """Return the logits by this way."""
-        import torch
-
-        with torch.inference_mode():
-            return self.forward(input_ids, attention_mask)
+        return self.forward(input_ids, attention_mask)
 
 
 def called(folder: Path, version: Version, device: str, way: Way) -> Engine:
     """Load the model in `folder` so that it is called in one way; says so if it is another."""
     engine = TorchEngine(folder, version.max_length, "cpu")
-    model, longest = load_model(folder), version.max_length
-    if device == "cpu":
-        on_cpu = FastestForward(model, device, longest, None, way)
-        found, at_once = on_cpu.way, 1
-
-        def forward(ids: Ids, mask: Ids) -> Logits:
-            return np.asarray(on_cpu(ids, mask).float().numpy())
-    else:
-        on_gpu = GpuForward(model, device, longest, way)
-        forward, found, at_once = on_gpu.__call__, on_gpu.way, 2
+    forward, found, at_once = _called(load_model(folder), version.max_length, device, way)
     if found != way:
         print(f"{version}: rows are not {way} here, but {found}", file=sys.stderr)
     return Called(engine, forward, at_once)
+
+
+def _called(model: Any, longest: int, device: str, way: Way) -> tuple[Forward, Way, int]:
+    if device != "cpu":
+        on_gpu = GpuForward(model, device, longest, way)
+        return on_gpu, on_gpu.way, 2
+    on_cpu = FastestForward(model, device, longest, None, fastest=way)
+
+    def forward(ids: Ids, mask: Ids) -> Logits:
+        return np.asarray(on_cpu.compute(on_cpu.laid_out(ids, mask)).float().numpy())
+
+    return forward, on_cpu.way, 1
 
 
 def wide_model(folder: Path, narrow: Path) -> Path:
@@ -143,18 +144,27 @@ def registered(shapes: Sequence[str]) -> Iterator[tuple[Ground, dict[str, tuple[
         yield ground, folders
 
 
-def forward_seconds(engine: Engine, rows: EncodedRows, tokens: int) -> float:
-    """Return the seconds of all `rows` in micro-batches of so many padded tokens."""
+def forward_seconds(
+    engine: Engine,
+    rows: EncodedRows,
+    tokens: int,
+    around: AbstractContextManager[object] | None = None,
+) -> float:
+    """Return the seconds of all `rows` in micro-batches of so many padded tokens, as many as it does at once.
+
+    `around` stands around these.
+    """
     waiting = WaitingRows()
     waiting.add(np.arange(len(rows)), rows.lengths, 0.0)
     batches = []
     while len(waiting):
         batches.append(padded(rows.taken(np.sort(waiting.take(tokens))), engine.padding_id))
-    engine.logits(*batches[0])
-    started = time.monotonic()
-    for batch in batches:
-        engine.logits(*batch)
-    return time.monotonic() - started
+    with ThreadPoolExecutor(engine.at_once) as pool:
+        list(pool.map(lambda batch: engine.logits(*batch), batches[:4]))
+        with around or nullcontext():
+            started = time.monotonic()
+            list(pool.map(lambda batch: engine.logits(*batch), batches))
+            return time.monotonic() - started
 
 
 def profiled(engine: Engine, rows: EncodedRows, tokens: int) -> str:
@@ -165,14 +175,21 @@ def profiled(engine: Engine, rows: EncodedRows, tokens: int) -> str:
     kinds = [ProfilerActivity.CPU]
     if torch.cuda.is_available():
         kinds.append(ProfilerActivity.CUDA)
-    with profile(activities=kinds) as found:
-        seconds = forward_seconds(engine, rows, tokens)
-    kernels = found.key_averages()
+    # A profile is its own context; it is read when that has ended.
+    found = profile(activities=kinds)
+    seconds = forward_seconds(engine, rows, tokens, found)
+    # Of a step on the CPU it would tell the time of its kernels, which have entries of their own.
+    kernels = [
+        each for each in found.key_averages() if each.device_type == torch.profiler.DeviceType.CUDA
+    ]
+    kernels.sort(key=lambda each: -each.self_device_time_total)
     busy = sum(each.self_device_time_total for each in kernels) / 1e6
-    table = kernels.table(
-        sort_by="self_device_time_total", row_limit=NAMED, max_name_column_width=60
-    )
-    return f"{table}\nthe device has something to do for {busy / seconds:.0%} of the time"
+    lines = [
+        f"{each.self_device_time_total / 1e6 / seconds:6.1%} {each.count:6,} x {each.key[:100]}"
+        for each in kernels[:NAMED]
+    ]
+    lines.append(f"{busy / seconds:6.1%} of {seconds:.2f} s the device has something to do")
+    return "\n".join(lines)
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from db.registry.versions import Version
 from worker.classifier import Classifier
 from worker.computing import padded
 from worker.engines.fastest import Way
-from worker.engines.gpu_forward import GpuForward
+from worker.engines.gpu_forward import GpuForward, gpu
 from worker.engines.torch_engine import TorchEngine
 from worker.engines.torch_model import load_model
 
@@ -33,8 +33,7 @@ def test_each_way_is_as_right_as_bf16_is(
     forward = GpuForward(load_model(merged), "cuda:0", starter.max_length, way)
     assert forward.way == way
     engine = TorchEngine(merged, starter.max_length, "cpu")
-    with torch.inference_mode():
-        found = forward(*padded(engine.encoder.encode(TEXTS), engine.padding_id))
+    found = forward(*padded(engine.encoder.encode(TEXTS), engine.padding_id))
     wanted = classifier.logits(TEXTS)
     assert np.abs(found - wanted).mean() < 0.02
     assert (found.argmax(axis=1) == wanted.argmax(axis=1)).mean() > 0.99
@@ -63,3 +62,45 @@ def test_threads_get_the_logits_of_their_own_rows(
     assert len(worst) == 50 * engine.at_once
     # Another row's logits differ by whole units.
     assert max(worst) < 0.3
+
+
+def test_a_model_that_is_loaded_and_recorded_disturbs_none_that_computes(
+    merged: Path, starter: Version, classifier: Classifier
+) -> None:
+    engine = TorchEngine(merged, starter.max_length, "cuda:0")
+    given = padded(engine.encoder.encode(TEXTS), engine.padding_id)
+    wanted = classifier.logits(TEXTS)
+    loaded: list[GpuForward] = []
+    loading = threading.Thread(
+        target=lambda: loaded.extend(
+            GpuForward(load_model(merged), "cuda:0", starter.max_length) for _ in range(3)
+        )
+    )
+    loading.start()
+    times = 0
+    while loading.is_alive() or not times:
+        assert np.abs(engine.logits(*given) - wanted).max() < 0.3
+        times += 1
+    loading.join()
+    assert [each.way for each in loaded] == ["recorded"] * 3
+    for each in loaded:
+        assert np.abs(each(*given) - wanted).max() < 0.3
+
+
+def test_a_recording_that_breaks_off_is_the_last_and_harms_nothing(
+    merged: Path, starter: Version, classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.engines.gpu_forward._GPUS", {})
+    before = GpuForward(load_model(merged), "cuda:0", starter.max_length)
+    one = gpu("cuda:0")
+    with one.turn(), pytest.raises(RuntimeError):
+        # To look at a number is to wait for it, and cannot be recorded.
+        one.recorder()(
+            lambda: torch.ones(1, device="cuda:0") * torch.rand(1, device="cuda:0").item()
+        )
+    after = GpuForward(load_model(merged), "cuda:0", starter.max_length)
+    assert (before.way, after.way) == ("recorded", "packed")
+    engine = TorchEngine(merged, starter.max_length, "cpu")
+    given = padded(engine.encoder.encode(TEXTS), engine.padding_id)
+    for forward in (before, after):
+        assert np.abs(forward(*given) - classifier.logits(TEXTS)).max() < 0.3

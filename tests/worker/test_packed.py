@@ -6,51 +6,24 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from tests.foreign_models import plain_classifier
+from tests.worker.chance_models import made, rows_of
 from worker.engines.packed import (
     PackedModel,
     PackedRows,
-    Trial,
     as_tensors,
     packed_attention,
     packed_model,
-    padding_of,
 )
 from worker.engines.protocol import Ids
 from worker.engines.torch_model import load_model
+from worker.engines.trial import Trial, padding_of
 
 LONGEST = 60
 
-#: Architectures whose rows can be laid end to end, each with what it calls its sizes.
+#: Architectures whose rows can be laid end to end.
 PACKABLE = ("bert", "roberta", "distilbert", "xlm-roberta", "electra", "camembert", "ernie")
-
-#: What these have in common, for a model of a moment.
-SHAPE = {
-    "vocab_size": 100,
-    "hidden_size": 32,
-    "intermediate_size": 64,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "max_position_embeddings": 70,
-    "initializer_range": 0.3,
-    "num_labels": 3,
-}
-#: What others call the same, or have beside it.
-OWN: dict[str, dict[str, int]] = {
-    "distilbert": {"dim": 32, "hidden_dim": 64, "n_layers": 2, "n_heads": 2},
-    "modernbert": {
-        f"{name}_token_id": place for place, name in enumerate(("pad", "bos", "eos", "cls", "sep"))
-    },
-}
-
-
-def made(kind: str, **shape: object) -> Any:
-    """Make a classifier of random weights whose logits depend on every word."""
-    torch.manual_seed(3)
-    config = AutoConfig.for_model(kind, **{**SHAPE, **OWN.get(kind, {}), **shape})
-    return AutoModelForSequenceClassification.from_config(config).eval()
 
 
 def padded_logits(model: Any, ids: Ids, mask: Ids) -> torch.Tensor:
@@ -63,19 +36,12 @@ def padded_logits(model: Any, ids: Ids, mask: Ids) -> torch.Tensor:
 
 def packed_logits(packed: PackedModel, ids: Ids, mask: Ids) -> torch.Tensor:
     with torch.inference_mode():
-        return packed(*as_tensors(PackedRows.of(ids, mask)))
+        return packed(*as_tensors(PackedRows.of(ids, mask, packed.uncounted)))
 
 
 def packed_of(model: Any) -> PackedModel | None:
     with torch.inference_mode():
         return packed_model(model, LONGEST, Trial.of(model, LONGEST))
-
-
-def rows_of(lengths: list[int], padding: int, seed: int = 5) -> tuple[Ids, Ids]:
-    chance = np.random.default_rng(seed)
-    mask = (np.arange(max(lengths)) < np.array(lengths)[:, np.newaxis]).astype(np.int64)
-    # 5 and more: no architecture's padding.
-    return np.where(mask == 1, chance.integers(5, 100, mask.shape), padding), mask
 
 
 def test_rows_are_laid_end_to_end() -> None:
@@ -94,6 +60,14 @@ def test_a_row_of_no_token_keeps_one_of_padding() -> None:
     assert (rows.ids.tolist(), rows.bounds.tolist()) == ([9, 1, 1], [0, 1, 3])
 
 
+def test_tokens_that_do_not_count_have_no_place() -> None:
+    ids = np.array([[7, 1, 9, 1], [1, 4, 0, 0], [5, 6, 0, 0]])
+    mask = np.array([[1, 1, 1, 1], [1, 1, 0, 0], [1, 1, 0, 0]])
+    rows = PackedRows.of(ids, mask, uncounted=1)
+    assert rows.ids.tolist() == [7, 1, 9, 1, 1, 4, 5, 6]
+    assert rows.positions.tolist() == [0, -1, 1, -1, -1, 0, 0, 1]
+
+
 @pytest.mark.parametrize("kind", PACKABLE)
 @pytest.mark.parametrize(
     "lengths",
@@ -109,6 +83,28 @@ def test_the_logits_are_those_of_padded_rows(kind: str, lengths: list[int]) -> N
     assert torch.allclose(packed_logits(packed, ids, mask), wanted, atol=1e-4)
     packed.detach()
     assert torch.equal(padded_logits(model, ids, mask), wanted)
+
+
+@pytest.mark.parametrize("kind", PACKABLE)
+def test_a_text_may_name_the_padding(kind: str) -> None:
+    """RoBERTa and its kin do not count it."""
+    model = made(kind)
+    padding = model.config.pad_token_id
+    ids, mask = rows_of([9, 4, 30], padding)
+    ids[0, 3] = ids[0, 4] = ids[2, 29] = ids[1, 0] = padding
+    wanted = padded_logits(model, ids, mask)
+    packed = packed_of(model)
+    assert packed is not None
+    assert torch.allclose(packed_logits(packed, ids, mask), wanted, atol=1e-4)
+
+
+def test_the_attention_that_a_model_had_is_given_back() -> None:
+    model = made("bert")
+    model.set_attn_implementation("eager")
+    packed = packed_of(model)
+    assert packed is not None
+    packed.detach()
+    assert model.config._attn_implementation == "eager"
 
 
 @pytest.mark.parametrize("kind", ["deberta-v2", "modernbert", "mpnet"])
@@ -135,7 +131,7 @@ def test_tokens_behind_the_last_row_and_rows_of_no_token_change_nothing() -> Non
     packed = packed_of(model)
     assert packed is not None
     with torch.inference_mode():
-        rows = PackedRows.of(ids, mask)
+        rows = PackedRows.of(ids, mask, packed.uncounted)
         wanted = packed(*as_tensors(rows))
         behind = PackedRows(
             np.concatenate((rows.ids, [50] * 5)),

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 
 from worker.engines.protocol import Ids
+from worker.engines.trial import Trial, padding_of
 
 log = logging.getLogger(__name__)
 
@@ -23,9 +24,7 @@ ATTENTION = "labelstream_packed"
 #: What the layers of a base model are called together: by BERT and its kin, by DistilBERT.
 _LAYERS = ("encoder", "transformer")
 
-#: Rows that are tried, and how far logits may differ, beside the largest, where only the order of the
-#: same sums is another.
-_TRIED_ROWS = 24
+#: How far logits in fp32 may differ, as a share of the largest, where only the order of sums is another.
 _TOLERANCE = 1e-3
 
 
@@ -35,18 +34,26 @@ class PackedRows:
 
     #: int64 [tokens].
     ids: npt.NDArray[np.int64]
-    #: int64 [tokens], of each token in its row, from 0.
+    #: int64 [tokens]: the place of each token in its row, from 0.
     positions: npt.NDArray[np.int64]
     #: int32 [rows + 1]: where each row begins, and where the last one ends.
     bounds: npt.NDArray[np.int32]
 
     @classmethod
-    def of(cls, input_ids: Ids, attention_mask: Ids) -> "PackedRows":
-        """Lay padded rows, int64 [rows, longest], end to end; a row of no token keeps one of padding."""
+    def of(cls, input_ids: Ids, attention_mask: Ids, uncounted: int | None = None) -> "PackedRows":
+        """Lay padded rows, int64 [rows, longest], end to end; a row of no token keeps one of padding.
+
+        Tokens with the id `uncounted` have no place of their own: theirs is -1, and the next token's is
+        as if they were not there.
+        """
         lengths = np.maximum(attention_mask.sum(axis=1), 1)
         bounds = np.concatenate(([0], np.cumsum(lengths)))
-        positions = np.arange(bounds[-1]) - np.repeat(bounds[:-1], lengths)
         ids = input_ids[np.arange(input_ids.shape[1]) < lengths[:, np.newaxis]]
+        positions = np.arange(bounds[-1]) - np.repeat(bounds[:-1], lengths)
+        if uncounted is not None and (left_out := ids == uncounted).any():
+            before = np.cumsum(left_out)
+            positions -= before - np.repeat((before - left_out)[bounds[:-1]], lengths)
+            positions[left_out] = -1
         return cls(ids, positions, bounds.astype(np.int32))
 
     def __len__(self) -> int:
@@ -98,27 +105,32 @@ def packed_attention(
 class PackedModel:
     """A classifier that takes rows end to end.
 
-    `model` counts places from `first_position`; no row has more than `longest` tokens. Raises
-    `LookupError` for a model whose layers have no known name.
+    `model` counts places from `first_position`, without tokens of the id `uncounted`; no row has more than
+    `longest` tokens. Raises `LookupError` for a model whose layers have no known name.
     """
 
-    def __init__(self, model: Any, first_position: int, longest: int) -> None:
+    def __init__(
+        self, model: Any, first_position: int, uncounted: int | None, longest: int
+    ) -> None:
         self._model = model
         self._first_position = first_position
+        #: What `PackedRows.of` is to leave out of its count.
+        self.uncounted = uncounted
         self._longest = longest
         self._firsts = _Firsts()
         self._layers = _layers(model)
+        self._own_attention = model.config._attn_implementation
         self.attach()
 
     def attach(self) -> None:
         """Let the model take rows end to end, and those alone."""
-        self._model.set_attn_implementation(ATTENTION)
         self._hook = self._layers.register_forward_hook(self._firsts)
+        self._model.set_attn_implementation(ATTENTION)
 
     def detach(self) -> None:
-        """Let the model take padded rows again."""
+        """Let the model take padded rows again, with the attention that it had."""
         self._hook.remove()
-        self._model.set_attn_implementation("sdpa")
+        self._model.set_attn_implementation(self._own_attention)
 
     def __call__(
         self, ids: torch.Tensor, positions: torch.Tensor, bounds: torch.Tensor
@@ -153,55 +165,24 @@ class _Firsts:
         return found
 
 
-@dataclass(frozen=True, slots=True)
-class Trial:
-    """Rows by chance, and what a model in fp32 makes of each by itself: what each way to call it must give."""
-
-    #: int64 [rows, longest].
-    ids: Ids
-    mask: Ids
-    #: float32 [rows, labels], on the CPU.
-    wanted: torch.Tensor
-
-    @classmethod
-    def of(cls, model: Any, longest: int) -> "Trial":
-        """Try `model`, which is in fp32 on the CPU.
-
-        The first row has as many tokens as a row may have, `longest`; the others are as long as usual.
-        """
-        chance = np.random.default_rng(1)
-        lengths = np.append(longest, chance.integers(1, min(longest, 32) + 1, _TRIED_ROWS - 1))
-        mask = (np.arange(longest) < lengths[:, np.newaxis]).astype(np.int64)
-        padding = padding_of(model)
-        ids = chance.integers(0, model.config.vocab_size - 1, mask.shape)
-        # Every id but the padding's, which some architectures leave out of their count of places.
-        ids += ids >= padding
-        ids = np.where(mask == 1, ids, padding)
-        # One by one: padded to the longest, they would take many times as long.
-        wanted = [
-            model(input_ids=torch.from_numpy(row[None, :length])).logits
-            for row, length in zip(ids, lengths, strict=True)
-        ]
-        return cls(ids, mask, torch.cat(wanted))
-
-
 def packed_model(model: Any, longest: int, trial: Trial) -> PackedModel | None:
     """Return `model` so that it takes rows end to end; None where its logits would not be the same.
 
     `model` is in fp32 on the CPU (there a place past the last one is an error, and not the end of the
     process), and is left as it was where None is returned. It is tried rather than looked up: an
-    architecture may count places its own way (RoBERTa begins behind the padding's id), look at padding, or
-    have another attention altogether.
+    architecture may count places its own way (RoBERTa begins behind the padding's id, and leaves padding
+    out, also where a text names it), or have another attention altogether.
     """
     from transformers import AttentionInterface
 
     AttentionInterface.register(ATTENTION, packed_attention)
-    rows = as_tensors(PackedRows.of(trial.ids, trial.mask))
-    for first_position in (0, padding_of(model) + 1):
+    padding = padding_of(model)
+    for first_position, uncounted in ((0, None), (padding + 1, padding)):
         packed = None
         try:
-            packed = PackedModel(model, first_position, longest)
-            if _same(packed(*rows), trial.wanted):
+            packed = PackedModel(model, first_position, uncounted, longest)
+            rows = PackedRows.of(trial.ids, trial.mask, uncounted)
+            if _same(packed(*as_tensors(rows)), trial.wanted):
                 return packed
         except Exception as error:  # noqa: BLE001  (an unknown architecture may raise anything)
             log.debug("%s does not take rows end to end: %r", type(model).__name__, error)
@@ -217,11 +198,6 @@ def as_tensors(rows: PackedRows) -> tuple[torch.Tensor, torch.Tensor, torch.Tens
         torch.from_numpy(rows.positions),
         torch.from_numpy(rows.bounds),
     )
-
-
-def padding_of(model: Any) -> int:
-    """Return the id of padding that a model itself knows of; 0 where it knows of none."""
-    return int(getattr(model.config, "pad_token_id", None) or 0)
 
 
 def _layers(model: Any) -> torch.nn.Module:

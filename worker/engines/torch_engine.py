@@ -61,21 +61,22 @@ class TorchEngine:
     def logits(self, input_ids: Ids, attention_mask: Ids) -> Logits:
         """Return float32 [rows, labels]; raises `EngineOutOfMemory` when a GPU has too little."""
         torch = self._torch
-        with torch.inference_mode():
-            try:
-                return self._forward(input_ids, attention_mask)
-            except torch.cuda.OutOfMemoryError:
-                torch.cuda.empty_cache()
-                raise EngineOutOfMemory from None
+        try:
+            return self._forward(input_ids, attention_mask)
+        except torch.cuda.OutOfMemoryError:
+            pass
+        # Only now, for the error held what was computed so far.
+        torch.cuda.empty_cache()
+        raise EngineOutOfMemory
 
 
 def _on_cpu(model: Any) -> Callable[[Ids, Ids], Logits]:
     import torch
 
     def forward(input_ids: Ids, attention_mask: Ids) -> Logits:
-        found = model(
-            input_ids=torch.from_numpy(input_ids), attention_mask=torch.from_numpy(attention_mask)
-        ).logits
+        ids, mask = torch.from_numpy(input_ids), torch.from_numpy(attention_mask)
+        with torch.inference_mode():
+            found = model(input_ids=ids, attention_mask=mask).logits
         return np.asarray(found.numpy(), dtype=np.float32)
 
     return forward

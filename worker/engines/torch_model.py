@@ -11,7 +11,7 @@ LOGITS_ALONE = {"output_hidden_states": False, "output_attentions": False, "retu
 
 
 def load_model(folder: Path) -> Any:
-    """Return the classifier in `folder` in fp32, on the CPU, with scaled-dot-product attention.
+    """Return the classifier in `folder` in fp32, on the CPU.
 
     `folder` holds model.safetensors and config.json. Raises `RegistryError` for a model that cannot be
     read, that lacks weights, or whose weights have another shape than its config.json says.
