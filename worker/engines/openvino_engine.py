@@ -1,5 +1,6 @@
 """The engine for CPUs: a build of the model in 8 bits, under OpenVINO."""
 
+import logging
 import queue
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,20 @@ from worker.threads import (
     usable_cpus,
 )
 
+log = logging.getLogger(__name__)
+
 #: The graph, as `worker.build` writes it; its weights stand beside it, in model.bin.
 GRAPH_FILE = "model.xml"
 
 #: The best of the sizes tried on 2 cores with 1 MiB of second-level cache each: see docs/engines.md.
 _TOKENS_A_THREAD = 768
+
+#: Up to so many tokens a row, attention by single products is faster than as one fused piece, whose loops
+#: are made for long rows where lengths are not fixed: see docs/engines.md.
+_SHORT_ROWS = 128
+
+#: Fuse nothing. OpenVINO has no public name for it, and not on every processor has it such pieces.
+_UNFUSED = {"SNIPPETS_MODE": "DISABLE"}
 
 
 class OpenvinoEngine:
@@ -52,7 +62,7 @@ class OpenvinoEngine:
             "INFERENCE_PRECISION_HINT": "f32",
         }
         try:
-            compiled = core.compile_model(core.read_model(folder / GRAPH_FILE), "CPU", config)
+            compiled = _compiled(core, folder / GRAPH_FILE, config, max_length)
         except RuntimeError as error:
             first = (str(error).strip().splitlines() or ["no reason given"])[-1]
             raise RegistryError(f"the build in {folder} cannot be loaded: {first}") from None
@@ -74,3 +84,13 @@ class OpenvinoEngine:
             return np.array(found[0], dtype=np.float32)
         finally:
             self._free.put(request)
+
+
+def _compiled(core: Any, graph: Path, config: dict[str, Any], max_length: int) -> Any:
+    """Compile a graph; raises `RuntimeError` for one that cannot be."""
+    if max_length <= _SHORT_ROWS:
+        try:
+            return core.compile_model(core.read_model(graph), "CPU", {**config, **_UNFUSED})
+        except RuntimeError as error:
+            log.info("attention is computed as one fused piece (%s)", str(error).strip()[-200:])
+    return core.compile_model(core.read_model(graph), "CPU", config)

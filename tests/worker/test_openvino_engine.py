@@ -1,0 +1,80 @@
+"""The OpenVINO engine's way to compile a build: attention by single products where rows are short."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification
+
+from db.errors import RegistryError
+from tests.tiny_models import WORDS, tiny_base
+from worker.computing import padded
+from worker.encoder import TokenizerEncoder
+from worker.engines import openvino_engine
+from worker.engines.openvino_engine import GRAPH_FILE, OpenvinoEngine
+from worker.int8.converting import converted
+from worker.int8.quantising import quantise
+from worker.openvino_runtime import openvino
+
+
+@pytest.fixture(scope="module")
+def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A build of a tiny classifier, as a worker writes it."""
+    folder = tiny_base(tmp_path_factory.mktemp("bert"), spread=0.2)
+    torch.manual_seed(2)
+    AutoModelForSequenceClassification.from_pretrained(folder, num_labels=4).save_pretrained(folder)
+    rows = TokenizerEncoder(folder, 32).encode(texts())
+    model = converted(folder)
+    quantise(model, [rows.row(index).astype(np.int64) for index in range(len(rows))])
+    made = tmp_path_factory.mktemp("build")
+    openvino().save_model(model, made / GRAPH_FILE, compress_to_fp16=False)
+    for file in ("config.json", "tokenizer.json"):
+        shutil.copy(folder / file, made)
+    return made
+
+
+def texts() -> list[str]:
+    chance = np.random.default_rng(1)
+    return [" ".join(chance.choice(WORDS, 1 + number % 17)) for number in range(64)]
+
+
+def logits(engine: OpenvinoEngine) -> npt.NDArray[np.float32]:
+    return engine.logits(*padded(engine.encoder.encode(texts()), engine.padding_id))
+
+
+def fused_pieces(engine: OpenvinoEngine) -> int:
+    """How many pieces of the compiled graph hold a whole attention."""
+    compiled = engine._free.get().get_compiled_model()
+    told = [node.get_rt_info() for node in compiled.get_runtime_model().get_ordered_ops()]
+    pieces = [
+        str(each["originalLayersNames"].astype(str))
+        for each in told
+        if str(each["layerType"].astype(str)) == "Subgraph"
+    ]
+    return sum("Softmax" in piece and "ScaledDotProduct" in piece for piece in pieces)
+
+
+def test_attention_over_short_rows_is_not_fused(build: Path) -> None:
+    short, long = OpenvinoEngine(build, 128, 1), OpenvinoEngine(build, 512, 1)
+    assert np.abs(logits(short) - logits(long)).max() < 0.05 * np.abs(logits(long)).max()
+    if not (by_default := fused_pieces(long)):
+        pytest.skip("OpenVINO fuses no attention on this processor")
+    assert (fused_pieces(short), by_default) == (0, 2)
+
+
+def test_an_openvino_that_knows_of_no_fusing_computes_as_it_does(
+    build: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(openvino_engine, "_UNFUSED", {"UNHEARD_OF": "YES"})
+    assert np.isfinite(logits(OpenvinoEngine(build, 128, 1))).all()
+
+
+def test_a_build_that_cannot_be_read_is_told_in_one_line(build: Path, tmp_path: Path) -> None:
+    broken = shutil.copytree(build, tmp_path / "broken")
+    (broken / "model.bin").write_bytes(b"")
+    with pytest.raises(RegistryError, match=r"the build in .*/broken cannot be loaded: ") as told:
+        OpenvinoEngine(broken, 128, 1)
+    assert "\n" not in str(told.value)
