@@ -31,8 +31,12 @@ _TOKENS_A_THREAD = 768
 #: are made for long rows where lengths are not fixed: see docs/engines.md.
 _SHORT_ROWS = 128
 
-#: Fuse nothing. OpenVINO has no public name for it, and not on every processor has it such pieces.
+#: Fuse nothing.
 _UNFUSED = {"SNIPPETS_MODE": "DISABLE"}
+
+#: What was compiled for so many shapes of each operation is kept. Rows and lengths make thousands of shapes, and
+#: by itself OpenVINO keeps 5,000, each stream its own: a worker would grow for hours.
+_KEPT_SHAPES = {"CPU_RUNTIME_CACHE_CAPACITY": "128"}
 
 
 class OpenvinoEngine:
@@ -88,9 +92,10 @@ class OpenvinoEngine:
 
 def _compiled(core: Any, graph: Path, config: dict[str, Any], max_length: int) -> Any:
     """Compile a graph; raises `RuntimeError` for one that cannot be."""
-    if max_length <= _SHORT_ROWS:
-        try:
-            return core.compile_model(core.read_model(graph), "CPU", {**config, **_UNFUSED})
-        except RuntimeError as error:
-            log.info("attention is computed as one fused piece (%s)", str(error).strip()[-200:])
+    further = {**_KEPT_SHAPES, **(_UNFUSED if max_length <= _SHORT_ROWS else {})}
+    try:
+        return core.compile_model(core.read_model(graph), "CPU", {**config, **further})
+    except RuntimeError as error:
+        # OpenVINO has no public names for them, and may know others one day.
+        log.info("compiled without %s (%s)", ", ".join(further), str(error).strip()[-200:])
     return core.compile_model(core.read_model(graph), "CPU", config)
