@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import psutil
 import pytest
 import torch
 from transformers import AutoModelForSequenceClassification
@@ -65,10 +66,24 @@ def test_attention_over_short_rows_is_not_fused(build: Path) -> None:
     assert (fused_pieces(short), by_default) == (0, 2)
 
 
-def test_an_openvino_that_knows_of_no_fusing_computes_as_it_does(
+def test_the_memory_stands_still_however_many_shapes_there_are(build: Path) -> None:
+    """By itself OpenVINO keeps what it compiled for each: here some 2 MiB a shape."""
+    engine = OpenvinoEngine(build, 128, 1)
+    process = psutil.Process()
+    before = 0
+    for rows in range(1, 21):
+        for length in range(2, 42):
+            ids = np.ones((rows, length), dtype=np.int64)
+            engine.logits(ids, ids)
+        if rows == 10:
+            before = process.memory_info().rss
+    assert process.memory_info().rss - before < 100 * 2**20
+
+
+def test_an_openvino_that_has_other_names_computes_as_it_does(
     build: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(openvino_engine, "_UNFUSED", {"UNHEARD_OF": "YES"})
+    monkeypatch.setattr(openvino_engine, "_KEPT_SHAPES", {"UNHEARD_OF": "YES"})
     assert np.isfinite(logits(OpenvinoEngine(build, 128, 1))).all()
 
 

@@ -50,9 +50,7 @@ class TorchEngine:
             # bf16 is slower than fp32 on a CPU that has no matrix unit for it.
             self.at_once = 1
             self.micro_batch_tokens = micro_batch_tokens(torch.get_num_threads(), _TOKENS_A_THREAD)
-            from worker.engines.onednn import by_onednn
-
-            self._forward = _on_cpu(by_onednn(model))
+            self._forward = _on_cpu(model)
         else:
             from worker.engines.gpu_forward import GpuForward
 
