@@ -15,7 +15,6 @@ import numpy as np
 
 from db.settings import Settings
 from worker.classifier import Classifier
-from worker.lifecycle import WARM_UP_TEXTS
 
 MODEL = "emotion:1"
 
@@ -27,8 +26,6 @@ def classified_alone(home: str, engine: str, file: str) -> dict[str, float]:
     begun = time.monotonic()
     settings = Settings(_env_file=None, home_dir=Path(home), device="cpu", engine=engine)
     with Classifier.load(MODEL, settings=settings) as classifier:
-        # What a worker does before it is ready.
-        classifier.logits(WARM_UP_TEXTS)
         loaded = time.monotonic()
         found = classifier.logits(texts)
         ended = time.monotonic()

@@ -35,11 +35,9 @@ from worker.refusals import Refusals
 from worker.serving import Loader
 from worker.submissions import Submissions
 from worker.task_jobs import TaskJobs
+from worker.warming import WARM_UP_TEXTS
 
 log = logging.getLogger(__name__)
-
-#: What a version computes before it serves: a short text and a longer one, so with padding.
-WARM_UP_TEXTS = ("warm", "the first rows that a model computes take longer than those after them")
 
 
 class Runtime:

@@ -9,6 +9,9 @@ from db.registry.versions import Version
 from worker.computing import Computed, compute
 from worker.engines.protocol import Engine
 
+#: What a version computes before it serves: a short text and a longer one, so with padding.
+WARM_UP_TEXTS = ("warm", "the first rows that a model computes take longer than those after them")
+
 
 def warm(
     engine: Engine,
@@ -16,28 +19,37 @@ def warm(
     texts: Sequence[str],
     around: Callable[[], AbstractContextManager[None]],
 ) -> None:
-    """Let `engine` compute `texts`, as many times side by side as it computes at once.
+    """Let as many threads as `engine` computes at once call it with `texts`, one after the other.
 
-    `around` stands around each call. Raises `RegistryError` if it cannot compute them.
+    A thread's first call prepares much in native code, and OpenVINO's were seen to wait for each other for
+    ever where two were made at once: see docs/engines.md. `around` stands around each call. Raises
+    `RegistryError` if it cannot compute them.
     """
     rows = engine.encoder.encode(list(texts))
     labels = len(version.labels)
-    for found in _side_by_side(lambda: compute(engine, rows, labels, around), engine.at_once):
+    for found in _by_turns(lambda: compute(engine, rows, labels, around), engine.at_once):
         if found.rejected:
             reason = next(iter(found.rejected.values()))
             raise RegistryError(f"model {version} cannot compute: {reason}")
 
 
-def _side_by_side(call: Callable[[], Computed], times: int) -> list[Computed]:
-    """Return what several calls at once return; at the end of the process nobody waits for them."""
+def _by_turns(call: Callable[[], Computed], times: int) -> list[Computed]:
+    """Return what calls of so many threads return; at the end of the process nobody waits for them."""
     found: list[Computed] = []
+    turn, all_called = threading.Lock(), threading.Barrier(times)
+
+    def in_turn() -> None:
+        with turn:
+            found.append(call())
+        # A thread that had ended would leave what it was given in native code to the next.
+        all_called.wait()
+
     threads = [
-        threading.Thread(target=lambda: found.append(call()), name="warm-up", daemon=True)
-        for _ in range(times - 1)
+        threading.Thread(target=in_turn, name="warm-up", daemon=True) for _ in range(times - 1)
     ]
     for thread in threads:
         thread.start()
-    found.append(call())
+    in_turn()
     for thread in threads:
         thread.join()
     return found

@@ -269,12 +269,23 @@ def test_few_rows_are_shared_out_among_the_threads() -> None:
     assert [len(call) for call in engine.calls] == [8, 8], "half of 1,024 tokens each"
 
 
-def test_an_engine_is_warm_with_as_many_calls_as_it_computes_at_once() -> None:
-    together = threading.Barrier(3)
-    engine = MadeEngine(Meeting(together), at_once=3)
+def test_an_engine_is_warm_with_a_call_of_as_many_threads_as_compute_at_once() -> None:
+    """One after the other: first calls of two at once were seen to wait for each other for ever."""
+    calling = threading.Lock()
+    callers: list[threading.Thread] = []
+
+    def alone(_: list[str]) -> None:
+        assert calling.acquire(blocking=False), "another first call is under way"
+        time.sleep(0.05)
+        assert all(caller.is_alive() for caller in callers)
+        callers.append(threading.current_thread())
+        calling.release()
+
+    engine = MadeEngine(alone, at_once=3)
     thread = EngineThreads(serving(engine), limit=None, warm_up=["warm"])
     with running(thread), thread.bind(ONE):
         assert engine.calls == [["warm"]] * 3
+    assert len(set(callers)) == 3
 
 
 def test_four_threads_at_once_load_a_version_once() -> None:

@@ -160,6 +160,26 @@ def test_a_shape_that_errs_only_where_it_is_full_of_rows_is_found_out(folder: Pa
     assert forward.way == "packed"
 
 
+def test_a_shape_that_lacks_memory_when_it_is_tried_is_not_kept(folder: Path) -> None:
+    sizes = iter(reversed(SMALL_SHAPES))
+
+    def record(compute: Compute) -> Replay:
+        size = next(sizes)
+
+        def replay() -> torch.Tensor:
+            if size == SMALL_SHAPES[1]:
+                raise torch.cuda.OutOfMemoryError
+            return compute()
+
+        return replay
+
+    forward = FastestForward(load_model(folder), "cpu", LONGEST, record)
+    ids, mask = rows_of([48, 48])
+    # Those rows are put into the next larger shape.
+    assert near(logits(forward, ids, mask), load_model(folder), ids, mask)
+    assert forward.way == "recorded"
+
+
 def in_16_bits(does: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> Callable[..., Any]:
     """Return an attention that is right in fp32, and in 16 bits what a GPU might make of it."""
 

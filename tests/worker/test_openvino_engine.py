@@ -12,13 +12,11 @@ from transformers import AutoModelForSequenceClassification
 
 from db.errors import RegistryError
 from tests.tiny_models import WORDS, tiny_base
+from tests.worker.versions import version
 from worker.computing import padded
-from worker.encoder import TokenizerEncoder
 from worker.engines import openvino_engine
-from worker.engines.openvino_engine import GRAPH_FILE, OpenvinoEngine
-from worker.int8.converting import converted
-from worker.int8.quantising import quantise
-from worker.openvino_runtime import openvino
+from worker.engines.openvino_engine import OpenvinoEngine
+from worker.int8.building import write_build
 
 
 @pytest.fixture(scope="module")
@@ -27,13 +25,8 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tiny_base(tmp_path_factory.mktemp("bert"), spread=0.2)
     torch.manual_seed(2)
     AutoModelForSequenceClassification.from_pretrained(folder, num_labels=4).save_pretrained(folder)
-    rows = TokenizerEncoder(folder, 32).encode(texts())
-    model = converted(folder)
-    quantise(model, [rows.row(index).astype(np.int64) for index in range(len(rows))])
     made = tmp_path_factory.mktemp("build")
-    openvino().save_model(model, made / GRAPH_FILE, compress_to_fp16=False)
-    for file in ("config.json", "tokenizer.json"):
-        shutil.copy(folder / file, made)
+    write_build(folder, version(max_length=32), texts(), made)
     return made
 
 

@@ -5,7 +5,9 @@ from collections.abc import Iterable
 from db.registry.versions import Version
 
 
-def version(labels: Iterable[str] = "abc", number: int = 1, model: str = "letters") -> Version:
+def version(
+    labels: Iterable[str] = "abc", number: int = 1, model: str = "letters", max_length: int = 128
+) -> Version:
     """Return a version with these labels whose files are nowhere."""
     return Version(
         model=model,
@@ -15,6 +17,6 @@ def version(labels: Iterable[str] = "abc", number: int = 1, model: str = "letter
         adapter="none",
         adapter_sha256={},
         labels=tuple(labels),
-        max_length=128,
+        max_length=max_length,
         version=number,
     )

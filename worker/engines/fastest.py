@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -34,12 +34,15 @@ class Limits:
     TIMES = 2.0, 3.0
     SHARES = 1e-3, 1e-2
 
+    #: What no logits are within.
+    NOTHING: ClassVar["Limits"]
+
     @classmethod
     def of(cls, padded: torch.Tensor, wanted: torch.Tensor) -> "Limits":
         """Return what holds beside the logits of padded rows; not finite ones allow nothing."""
         far = (padded.float().cpu() - wanted).abs()
         if not torch.isfinite(far).all():
-            return cls(-1.0, -1.0)
+            return cls.NOTHING
         (times, times_largest), (share, share_largest) = cls.TIMES, cls.SHARES
         size = float(wanted.abs().max())
         return cls(
@@ -51,6 +54,9 @@ class Limits:
         """Whether logits are within the limits; none is that is not finite."""
         far = (found.float().cpu() - wanted).abs()
         return float(far.mean()) <= self.mean and float(far.max()) <= self.largest
+
+
+Limits.NOTHING = Limits(-1.0, -1.0)
 
 
 class FastestForward:
@@ -88,8 +94,8 @@ class FastestForward:
         if trial is not None and packed is not None:
             with turn():
                 limits = self._limits(trial)
-                taken = limits is not None and self._takes(packed, trial, limits)
-            if taken and limits is not None and record is not None and fastest == "recorded":
+                taken = self._takes(packed, trial, limits)
+            if taken and record is not None and fastest == "recorded":
                 self._record(FixedShapes(packed, record, device), trial, limits, turn)
         log.info("rows are computed %s", self.way)
 
@@ -129,12 +135,12 @@ class FastestForward:
         # From memory that stays in its place, so that nobody waits for the copy.
         return given.pin_memory().to(self._device, non_blocking=True)
 
-    def _limits(self, trial: Trial) -> Limits | None:
+    def _limits(self, trial: Trial) -> Limits:
         try:
             return Limits.of(self.compute(PaddedRows(trial.ids, trial.mask)), trial.wanted)
         except Exception as error:  # noqa: BLE001  (so many rows at once may be too many)
             log.warning("there is nothing to compare with (%r)", error)
-            return None
+            return Limits.NOTHING
 
     def _takes(self, packed: PackedModel, trial: Trial, limits: Limits) -> bool:
         """Whether rows end to end are right; if so they are laid out so from now on."""
@@ -168,6 +174,8 @@ class FastestForward:
                         log.warning("what is recorded differs too much from fp32")
                         return
             except torch.cuda.OutOfMemoryError:
+                # It may have been added, and not been tried to its end.
+                shapes.remove(size)
                 log.warning("there is too little memory for a recording of %s tokens", size)
             except Exception as error:  # noqa: BLE001  (not everything can be recorded)
                 log.warning("nothing can be recorded (%r)", error)

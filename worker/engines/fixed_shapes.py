@@ -19,7 +19,7 @@ Replay = Callable[[], torch.Tensor]
 #: Makes a `Replay` of a computation on a GPU.
 Record = Callable[[Callable[[], torch.Tensor]], Replay]
 
-#: Tokens of the shapes: of one that rows are put into a fifth is unused on average, and half at most.
+#: Tokens of the shapes: past the first, less than half of the one that rows are put into is unused.
 SHAPES = tuple(1024 * n for n in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32))
 
 #: A shape has room for a row for each so many tokens. Rows that are not there take a little time, too, and
@@ -61,6 +61,10 @@ class FixedShapes:
         bounds[1:] = 1
         replay = self._record(lambda: self._model(ids, positions, bounds))
         self._shapes[size] = Shape(ids, positions, bounds, replay)
+
+    def remove(self, size: int) -> None:
+        """Forget a shape, if it is there."""
+        self._shapes.pop(size, None)
 
     def __call__(self, rows: PackedRows) -> torch.Tensor | None:
         """Return the logits of `rows`, [rows, labels] on the device; None if no shape is large enough."""

@@ -2,8 +2,6 @@
 
 import logging
 import queue
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -79,27 +77,6 @@ class OpenvinoEngine:
         self._free: queue.SimpleQueue[Any] = queue.SimpleQueue()
         for _ in range(self.at_once):
             self._free.put(compiled.create_infer_request())
-        self._call_first()
-
-    def _call_first(self) -> None:
-        """Let as many threads as there are streams call once, one after the other.
-
-        A stream prepares much at its first call. Of two such calls at once each was seen to wait for the other
-        for ever, once in some two hundred starts on a busy machine.
-        """
-        one_row = np.ones((1, 2), dtype=np.int64)
-        turn, all_called = threading.Lock(), threading.Barrier(self.at_once)
-
-        def call(_: int) -> None:
-            try:
-                with turn:
-                    self.logits(one_row * self.padding_id, one_row)
-            finally:
-                # A thread that had ended would leave its stream to the next.
-                all_called.wait()
-
-        with ThreadPoolExecutor(self.at_once) as pool:
-            list(pool.map(call, range(self.at_once)))
 
     def logits(self, input_ids: Ids, attention_mask: Ids) -> Logits:
         """Return float32 [rows, labels]."""
