@@ -20,7 +20,7 @@ from worker.engines import Engine
 from worker.predictions import probabilities
 from worker.preparing import make_ready
 from worker.serving import Loader
-from worker.warming import WARM_UP_TEXTS
+from worker.warming import warm
 
 #: Texts that are tokenised and queued at once; the next ones are tokenised while these run.
 _TEXTS_AT_ONCE = 4096
@@ -42,8 +42,11 @@ class Classifier:
         self.labels = version.labels
         self.engine = engine.name
         self.device = engine.device
+        # What it cannot compute is no reason to refuse it, as a worker would: who asks for logits is
+        # told which texts have none, and a model that is tried out is refused for that.
+        warm(engine, len(version.labels))
         # No limit on a micro-batch: it is not for us to end the process of whoever calls.
-        self._threads = EngineThreads(lambda _: engine, limit=None, warm_up=WARM_UP_TEXTS)
+        self._threads = EngineThreads(lambda _: engine, limit=None)
         self._threads.start()
         self._binding = self._threads.bind(version)
         self._stop = weakref.finalize(self, self._threads.stop)

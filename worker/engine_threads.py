@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, contextmanager
 import numpy as np
 
 from db.defaults import MAX_LOADED, MICRO_BATCH_LIMIT_SECONDS
+from db.errors import RegistryError
 from db.registry.versions import Version
 from worker.chunk_logits import ChunkLogits, Submission
 from worker.encoder import EncodedRows
@@ -222,7 +223,10 @@ class EngineThreads:
         """
         engine = self._load(version)
         if self._warm_up:
-            warm(engine, version, self._warm_up, self._watchdog.guarding)
+            around = self._watchdog.guarding
+            reason = warm(engine, len(version.labels), self._warm_up, around)
+            if reason is not None:
+                raise RegistryError(f"model {version} cannot compute: {reason}")
         if self._stopping:
             raise CancelledError
         return engine

@@ -2,10 +2,8 @@
 
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 
-from db.errors import RegistryError
-from db.registry.versions import Version
 from worker.computing import Computed, compute
 from worker.engines.protocol import Engine
 
@@ -15,22 +13,21 @@ WARM_UP_TEXTS = ("warm", "the first rows that a model computes take longer than 
 
 def warm(
     engine: Engine,
-    version: Version,
-    texts: Sequence[str],
-    around: Callable[[], AbstractContextManager[None]],
-) -> None:
+    labels: int,
+    texts: Sequence[str] = WARM_UP_TEXTS,
+    around: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> str | None:
     """Let as many threads as `engine` computes at once call it with `texts`, one after the other.
 
     A thread's first call prepares much in native code, and OpenVINO's were seen to wait for each other for
-    ever where two were made at once: see docs/engines.md. `around` stands around each call. Raises
-    `RegistryError` if it cannot compute them.
+    ever where two were made at once: see docs/engines.md. `around` stands around each call. Returns why
+    a text has no logits; None if each has them. What that means is for the caller to say.
     """
     rows = engine.encoder.encode(list(texts))
-    labels = len(version.labels)
     for found in _by_turns(lambda: compute(engine, rows, labels, around), engine.at_once):
         if found.rejected:
-            reason = next(iter(found.rejected.values()))
-            raise RegistryError(f"model {version} cannot compute: {reason}")
+            return next(iter(found.rejected.values()))
+    return None
 
 
 def _by_turns(call: Callable[[], Computed], times: int) -> list[Computed]:

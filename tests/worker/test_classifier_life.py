@@ -5,12 +5,14 @@ import subprocess
 import sys
 import threading
 
+import numpy as np
 import pytest
 
 import worker.classifier
 from tests.worker.made_engines import LABELS, MadeEngine
 from tests.worker.versions import version
 from worker.classifier import Classifier
+from worker.engines.protocol import Ids, Logits
 
 
 def test_many_texts_come_back_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,6 +51,16 @@ def test_a_classifier_that_is_forgotten_ends_its_thread() -> None:
     del made
     gc.collect()
     assert engine_threads() - before == set()
+
+
+def test_a_model_without_usable_numbers_is_a_classifier_that_says_so() -> None:
+    class Overflowing(MadeEngine):
+        def logits(self, input_ids: Ids, attention_mask: Ids) -> Logits:
+            return np.full_like(super().logits(input_ids, attention_mask), np.inf)
+
+    # A worker refuses it. Whoever tries a model or a build out wants to know what it cannot label.
+    with Classifier(version(LABELS), Overflowing()) as made:
+        assert np.isnan(made.logits(["one", "two"])).all()
 
 
 def test_closing_twice_means_nothing() -> None:
