@@ -11,8 +11,9 @@ from db.registry.versions import Version
 from db.settings import Settings
 from db.store import Store
 from worker.derived import derive
-from worker.openvino_runtime import cpu_features, openvino_version
+from worker.openvino_runtime import openvino_version
 from worker.probes import PROBE_FILE
+from worker.processor import cpu_features
 
 log = logging.getLogger(__name__)
 

@@ -3,9 +3,6 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from db.errors import UsageError
 from worker.encoder import TokenizerEncoder
@@ -50,7 +47,9 @@ class TorchEngine:
             # bf16 is slower than fp32 on a CPU that has no matrix unit for it.
             self.at_once = 1
             self.micro_batch_tokens = micro_batch_tokens(torch.get_num_threads(), _TOKENS_A_THREAD)
-            self._forward = _on_cpu(model)
+            from worker.engines.cpu_forward import CpuForward
+
+            self._forward = CpuForward(model)
         else:
             from worker.engines.gpu_forward import GpuForward
 
@@ -68,18 +67,6 @@ class TorchEngine:
         # Only now, for the error held what was computed so far.
         torch.cuda.empty_cache()
         raise EngineOutOfMemory
-
-
-def _on_cpu(model: Any) -> Callable[[Ids, Ids], Logits]:
-    import torch
-
-    def forward(input_ids: Ids, attention_mask: Ids) -> Logits:
-        ids, mask = torch.from_numpy(input_ids), torch.from_numpy(attention_mask)
-        with torch.inference_mode():
-            found = model(input_ids=ids, attention_mask=mask).logits
-        return np.asarray(found.numpy(), dtype=np.float32)
-
-    return forward
 
 
 def _device(wanted: str) -> str:

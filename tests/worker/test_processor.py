@@ -1,11 +1,11 @@
-"""What a build is for: the kind of processor."""
+"""The kind of processor, as the system tells it."""
 
 import platform
 from pathlib import Path
 
 import pytest
 
-from worker.openvino_runtime import cpu_features
+from worker.processor import amd_with_avx512, cpu_features
 
 
 @pytest.mark.parametrize(
@@ -23,3 +23,20 @@ def test_features_are_read_on_x86_and_on_arm(tmp_path: Path, line: str, features
 
 def test_where_no_file_tells_the_features_the_architecture_counts_alone(tmp_path: Path) -> None:
     assert cpu_features(tmp_path / "cpuinfo") == platform.machine()
+    assert not amd_with_avx512(tmp_path / "cpuinfo")
+
+
+@pytest.mark.parametrize(
+    ("maker", "flags", "wanted"),
+    [
+        ("AuthenticAMD", "fpu avx2 avx512f", True),
+        ("AuthenticAMD", "fpu avx2", False),
+        ("GenuineIntel", "fpu avx2 avx512f", False),
+    ],
+)
+def test_amd_with_avx512_is_told_from_others(
+    tmp_path: Path, maker: str, flags: str, wanted: bool
+) -> None:
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text(f"processor\t: 0\nvendor_id\t: {maker}\nflags\t\t: {flags}\n\n")
+    assert amd_with_avx512(cpuinfo) is wanted
