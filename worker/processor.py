@@ -24,6 +24,9 @@ _FEATURES = (
 #: How a processor's features are called in /proc/cpuinfo: on x86, and on ARM.
 _FLAGS = ("flags", "Features")
 
+#: The family of AMD's processors of the fifth Zen generation.
+_ZEN_5 = 26
+
 _CPUINFO = Path("/proc/cpuinfo")
 
 
@@ -36,10 +39,12 @@ def cpu_features(cpuinfo: Path = _CPUINFO) -> str:
     return " ".join([platform.machine(), *(name for name in _FEATURES if name in there)])
 
 
-def amd_with_avx512(cpuinfo: Path = _CPUINFO) -> bool:
-    """Whether it is AMD's, and computes 512 bits at a time."""
-    maker, flags = _said(cpuinfo, ("vendor_id",)), _said(cpuinfo, _FLAGS)
-    return maker == "AuthenticAMD" and "avx512f" in flags.split()
+def amd_with_wide_avx512(cpuinfo: Path = _CPUINFO) -> bool:
+    """Whether it is AMD's, and computes 512 bits at once: Zen 5 and later, for Zen 4 takes two steps."""
+    maker, family = _said(cpuinfo, ("vendor_id",)), _said(cpuinfo, ("cpu family",))
+    if maker != "AuthenticAMD" or not family.isdecimal():
+        return False
+    return int(family) >= _ZEN_5 and "avx512f" in _said(cpuinfo, _FLAGS).split()
 
 
 def _said(cpuinfo: Path, names: tuple[str, ...]) -> str:

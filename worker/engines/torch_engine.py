@@ -10,7 +10,7 @@ from worker.engines.protocol import EngineOutOfMemory, Ids, Logits
 from worker.engines.torch_model import load_model
 from worker.threads import asked_threads, micro_batch_tokens, usable_cpus
 
-#: The best of the sizes tried on 2 cores: see docs/engines.md.
+#: Of the sizes tried on 2 cores none was better by more than noise: see docs/engines.md.
 _TOKENS_A_THREAD = 512
 
 #: A GPU wants many rows at once, and is given no padding: what four chunks have. Not measured yet.
