@@ -5,6 +5,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from db.registry.artifacts import artifact_store
@@ -158,4 +159,29 @@ def test_a_build_of_a_multi_label_model_is_checked_by_every_label(
     several = replace(single, multi_label=True)
     with pytest.raises(Unbuildable, match=r"gives the label of fp32 for \d+\.\d% of 20 texts"):
         building.build_version(store, settings, several, texts, texts, who="me")
+    store.close()
+
+
+class Unusable(TorchEngine):
+    """fp32, but that no logit is a number."""
+
+    def logits(self, input_ids: Ids, attention_mask: Ids) -> Logits:
+        return np.full_like(super().logits(input_ids, attention_mask), np.nan)
+
+
+def test_a_build_that_cannot_compute_is_none(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would else be tried again at each load of the version."""
+    settings = settings_of(home)
+    store = open_store(settings)
+    version = resolve(store, parse_ref("mood:1"))
+    merged = Path(settings.registry) / str(version.merged)
+
+    def unusable(_folder: Path, max_length: int, threads: int | None) -> Unusable:
+        return Unusable(merged, max_length, "cpu", threads)
+
+    monkeypatch.setattr(building, "write_build", lambda *_: None)
+    monkeypatch.setattr(building, "OpenvinoEngine", unusable)
+    texts = [" ".join(WORDS[number : number + 6]) for number in range(20)]
+    with pytest.raises(Unbuildable, match=r"gives the label of fp32 for 0\.0% of 20 texts"):
+        building.build_version(store, settings, version, texts, texts, who="me")
     store.close()
